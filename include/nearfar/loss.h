@@ -1,0 +1,150 @@
+/* The contrastive family over all pairs, a pair list, rows, or query x reference.
+ *
+ *   phi+ = scale * pos_weight * max(0, t+ - pos_margin)^pos_exponent     same label
+ *   phi- = scale * neg_weight * max(0, neg_margin - t-)^neg_exponent     different label
+ *
+ * t+ and t- are distances (distance.h) under pos_metric and neg_metric, of the rows or, with
+ * `normalize`, of the rows divided by their length.
+ *
+ *   preset   t            p  pos_margin neg_margin scale normalize reduction
+ *   weston   euclidean    2  0          1          1     no        mean          (alias tfa)
+ *   drlim    euclidean    2  0          1          1/2   no        mean
+ *   hinge    sqeuclidean  1  0          1          1     no        mean
+ *   pml      euclidean    1  0          1          1     yes       mean-nonzero
+ *   sbert    cosine       2  0          0.5        1/2   -         mean
+ *
+ * weston is eq. (3) of Weston, Ratle & Collobert, Deep Learning via Semi-Supervised Embedding,
+ * ICML 2008: d^2 for a positive, max(0, m - d)^2 for a negative. drlim: Hadsell, Chopra & LeCun,
+ * CVPR 2006. pml: pytorch-metric-learning's ContrastiveLoss. sbert: sentence-transformers'
+ * ContrastiveLoss.
+ *
+ * Reductions, over P valid pairs with list weights w (1 without a list):
+ *   sum            sum w phi
+ *   mean           sum w phi / P
+ *   weighted-mean  sum w phi / sum w
+ *   mean-sides     mean of the positives + mean of the negatives; an empty side is 0
+ *   mean-nonzero   as mean-sides, over the terms that are > 0
+ *
+ * No valid pair: value 0, gradient all zeros, counts 0. The gradient of a distance at 0 is 0. The
+ * gradient at the kink of the hinge (t equal to the margin) is 0. Every gradient is finite, or the
+ * call returns NF_ERR_RANGE. NaN or Inf in the input is NF_ERR_DATA. The bits of value and gradient
+ * depend on (x, pairs, loss) only: not on threads, instruction set, statistics or a later call.
+ */
+#ifndef NEARFAR_LOSS_H
+#define NEARFAR_LOSS_H
+
+#include "nearfar/distance.h"
+#include "nearfar/pairs.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* enum suffix, value, name */
+#define NF_REDUCTION_MAP(XX)                 \
+    XX(MEAN, 0, "mean")                      \
+    XX(SUM, 1, "sum")                        \
+    XX(WEIGHTED_MEAN, 2, "weighted-mean")    \
+    XX(MEAN_SIDES, 3, "mean-sides")          \
+    XX(MEAN_NONZERO, 4, "mean-nonzero")      \
+    XX(NONE, 5, "none")
+
+typedef enum nf_reduction {
+#define XX(name, value, text) NF_REDUCE_##name = value,
+    NF_REDUCTION_MAP(XX)
+#undef XX
+} nf_reduction;
+
+NF_API const char *nf_reduction_name(nf_reduction reduction); /* NULL outside the enum */
+NF_API NF_MUST_USE nf_status nf_reduction_parse(nf_context *context, const char *name,
+                                                nf_reduction *reduction);
+
+typedef struct nf_loss {
+    nf_metric pos_metric, neg_metric;
+    double pos_exponent, neg_exponent; /* 1, 1.5, 2, .. 8: multiples of 1/2 */
+    double pos_margin, neg_margin;     /* finite; distances are >= 0 except dot */
+    double pos_weight, neg_weight;     /* finite, >= 0 */
+    double scale;                      /* finite, > 0 */
+    int normalize;                     /* L2-normalise rows first */
+    nf_reduction reduction;
+    int stats; /* also count active positives and mean distances: one more forward pass over
+                  pairs whose distance the loss does not need; never changes value or gradient */
+} nf_loss;
+
+/* Number of presets, and the i-th preset's name and one-line formula; NULL past the end. */
+NF_API size_t nf_loss_presets(void);
+NF_API const char *nf_loss_preset_name(size_t i);
+NF_API const char *nf_loss_preset_formula(size_t i);
+
+/* Fill `loss` with a preset by name (weston, tfa, drlim, hinge, pml, sbert). Changing metrics,
+ * margins, exponents afterwards is plain assignment. NF_ERR_ARG lists the names. */
+NF_API NF_MUST_USE nf_status nf_loss_preset(nf_context *context, const char *name, nf_loss *loss);
+
+/* eq. (3): the `weston` preset. */
+NF_API nf_loss nf_loss_weston(void);
+
+/* Check a loss; NF_ERR_ARG names the field, the value and the limit. All forms call it first. */
+NF_API NF_MUST_USE nf_status nf_loss_check(nf_context *context, const nf_loss *loss);
+
+typedef struct nf_loss_result {
+    double value;
+    uint64_t positive_pairs, negative_pairs; /* valid pairs of each side */
+    uint64_t active_negative;                /* negatives with phi- > 0 */
+    uint64_t coincident_negatives;           /* negatives at distance 0: loss without gradient,
+                                                a sign of collapse */
+    uint64_t zero_rows;                      /* all-zero rows met by cosine or normalize */
+    int has_stats;                           /* the next three are filled */
+    uint64_t active_positive;                /* positives with phi+ > 0 */
+    double mean_positive_distance;           /* mean t+, t-; 0 when the side has no pair */
+    double mean_negative_distance;
+    uint64_t tiles_total, tiles_skipped, updates_skipped; /* work, batch and reference forms */
+} nf_loss_result;
+
+/* All pairs of labelled rows: x (n, d), labels (n). gradient (n, d) of x's type = d value / d x, or
+ * data NULL for the value only (pass a zeroed nf_matrix_out). Memory beyond inputs and outputs: 8 n
+ * d bytes with a gradient, O(n) without, plus a fixed scratch per thread; the n x n matrix never
+ * exists. Reduction `none` is NF_ERR_ARG here. Where positives have a closed form (euclidean with
+ * exponent 2 or sqeuclidean with exponent 1, pos_margin 0) it is always used.
+ * Errors: NF_ERR_ARG, NF_ERR_DATA, NF_ERR_RANGE, NF_ERR_NOMEM, NF_ERR_CANCELLED. */
+NF_API NF_MUST_USE nf_status nf_loss_batch(nf_context *context, const nf_loss *loss, nf_matrix x,
+                                           nf_labels labels, nf_loss_result *result,
+                                           nf_matrix_out gradient);
+
+/* Per-pair extras of the pair and row forms; NULL or zeroed means none. */
+typedef struct nf_pair_terms {
+    double *terms;          /* out (count): w phi per pair, before reduction; or NULL */
+    const double *upstream; /* (count), finite: with reduction `none` the gradient is that of
+                               sum_p upstream[p] w phi_p; NULL means all 1. Other reductions take
+                               upstream[0] as a factor of the gradient only if not NULL */
+} nf_pair_terms;
+
+/* A pair list into one matrix x (n, d). */
+NF_API NF_MUST_USE nf_status nf_loss_pairs(nf_context *context, const nf_loss *loss, nf_matrix x,
+                                           nf_pairs pairs, const nf_pair_terms *extras,
+                                           nf_loss_result *result, nf_matrix_out gradient);
+
+/* Row k of left with row k of right: left (n, d), right (n, d), same (n) of 0 and 1, weight (n) or
+ * NULL. This is loss(x1, x2, y). Two gradients, each may have data NULL. */
+NF_API NF_MUST_USE nf_status nf_loss_rows(nf_context *context, const nf_loss *loss, nf_matrix left,
+                                          nf_matrix right, const uint8_t *same,
+                                          const double *weight, const nf_pair_terms *extras,
+                                          nf_loss_result *result, nf_matrix_out left_gradient,
+                                          nf_matrix_out right_gradient);
+
+/* Query x reference: query (n, d), reference (m, d), labels of each. Pairs are all (q, r) with both
+ * labelled, except those with equal ids (ids NULL on either side: none excluded). Two gradients. */
+typedef struct nf_loss_sets {
+    nf_matrix query, reference;
+    nf_labels query_labels, reference_labels;
+    const int64_t *query_ids, *reference_ids; /* (n), (m), both or neither */
+} nf_loss_sets;
+
+NF_API NF_MUST_USE nf_status nf_loss_reference(nf_context *context, const nf_loss *loss,
+                                               const nf_loss_sets *sets, nf_loss_result *result,
+                                               nf_matrix_out query_gradient,
+                                               nf_matrix_out reference_gradient);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,108 @@
+/* Training: batch, forward, loss over all pairs of the batch, backward, update.
+ *
+ * The same (model options, data, training options) gives the same bytes of the model for any
+ * number of threads. Randomness is counter-based: (seed, epoch, step).
+ */
+#ifndef NEARFAR_TRAIN_H
+#define NEARFAR_TRAIN_H
+
+#include "nearfar/loss.h"
+#include "nearfar/model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum nf_optimizer { NF_ADAM = 0, NF_SGD = 1 } nf_optimizer;
+typedef enum nf_schedule { NF_SCHEDULE_COSINE = 0, NF_SCHEDULE_CONSTANT = 1 } nf_schedule;
+
+/* Where the pairs of a step come from. */
+typedef enum nf_sampling {
+    NF_SAMPLE_M_PER_CLASS = 0, /* all pairs inside a batch with per_class rows of each class */
+    NF_SAMPLE_RANDOM = 1,      /* all pairs inside a random batch */
+    NF_SAMPLE_ALL = 2,         /* full batch: every pair of the training rows */
+    NF_SAMPLE_PAIRS = 3        /* batch_size pairs drawn per step (pairs.h), half positive */
+} nf_sampling;
+
+typedef struct nf_train_options {
+    nf_loss loss;             /* default weston with reduction mean-sides */
+    nf_sampling sampling;     /* default m-per-class */
+    size_t batch_size;        /* rows (or pairs) per step; default 128 */
+    size_t per_class;         /* default 4 */
+    double positive_fraction; /* sampled pairs only; default 0.5 */
+    size_t epochs;            /* default 60 */
+    nf_optimizer optimizer;   /* default Adam (beta 0.9, 0.999, eps 1e-8) */
+    double lr;                /* default 1e-3 */
+    double momentum;          /* SGD; default 0.9 */
+    double weight_decay;      /* decoupled, per step: W -= lr * weight_decay * W; default 0 */
+    nf_schedule schedule;     /* default cosine, from lr to 0 over the run */
+    double valid_fraction;    /* 0 .. < 1: stratified share of rows held out; default 0.1. Ignored
+                                 when a validation set is given, or when the share has no positive
+                                 pair */
+    size_t patience;          /* epochs without a better validation MAP@R before stopping;
+                                 0 = never stop early; default 10. The best epoch's weights are
+                                 kept whenever there is validation */
+    uint64_t seed;
+} nf_train_options;
+
+NF_API nf_train_options nf_train_defaults(void);
+
+/* Sent once before training (epoch 0) and after each epoch. Distances and active shares are those
+ * of the epoch's batches. */
+typedef struct nf_train_event {
+    size_t epoch, epochs;
+    uint64_t step;
+    double seconds; /* since the start; for display only */
+    double loss, lr;
+    double active_positive, active_negative; /* share of pairs with a non-zero term, 0 .. 1 */
+    double mean_positive_distance, mean_negative_distance;
+    int has_validation;
+    double map_at_r, best_map_at_r; /* on the validation rows */
+    const char *warning; /* NULL, or one sentence: collapse, margin far from typical distances,
+                            labels that look reversed, classes with one row; valid during the call */
+} nf_train_event;
+
+/* Return non-zero to stop with NF_ERR_CANCELLED; the model then holds the best weights so far. */
+typedef int (*nf_train_fn)(void *user, const nf_train_event *event);
+
+typedef struct nf_train_report {
+    size_t epochs_run, best_epoch;
+    uint64_t steps;
+    int stopped_early;
+    size_t train_rows, valid_rows;
+    double first_loss, last_loss;
+    int has_validation;
+    double map_at_r;            /* best, validation rows against validation rows */
+    double median_distance;     /* before training, over sampled negative pairs */
+    double suggested_margin;    /* 0 when the margin fits typical distances within a factor 3 */
+    int collapsed;              /* mean distances shrank below 1e-3 of where they began */
+} nf_train_report;
+
+/* Data of a run; valid_x with 0 rows means a split by valid_fraction. */
+typedef struct nf_train_data {
+    nf_matrix x;         /* (n, inputs), float32 or float64 */
+    nf_labels labels;    /* (n) */
+    nf_matrix valid_x;
+    nf_labels valid_labels;
+} nf_train_data;
+
+/* Train `model` on labelled rows. `on_event` and `report` may be NULL. On an error the model keeps
+ * its weights from before the call, except NF_ERR_CANCELLED (see above) and NF_ERR_DIVERGED (best
+ * or last finite weights). Errors: NF_ERR_ARG, NF_ERR_DATA (fewer than two rows, one class only:
+ * no negative pair; no positive pair), NF_ERR_NOMEM, NF_ERR_DIVERGED, NF_ERR_CANCELLED. */
+NF_API NF_MUST_USE nf_status nf_train(nf_context *context, nf_model *model,
+                                      const nf_train_data *data, const nf_train_options *options,
+                                      nf_train_fn on_event, void *user, nf_train_report *report);
+
+/* Train on pairs made offline: left (n, inputs), right (n, inputs), same (n), weight (n) or NULL.
+ * Steps take batch_size pairs of a fresh shuffle each epoch; there is no validation. */
+NF_API NF_MUST_USE nf_status nf_train_rows(nf_context *context, nf_model *model, nf_matrix left,
+                                           nf_matrix right, const uint8_t *same,
+                                           const double *weight, const nf_train_options *options,
+                                           nf_train_fn on_event, void *user,
+                                           nf_train_report *report);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
