@@ -1,0 +1,104 @@
+# Thin front of the CMake build: each target installs what is missing, builds and runs.
+#   make help     lists the targets
+
+BUILD      ?= build
+BUILD_ASAN ?= $(BUILD)-asan
+PREFIX     ?= /usr/local
+CC         ?= cc
+VENV       := .venv
+PYTHON     := $(VENV)/bin/python
+REQUIRES   := tests/python/requirements.txt
+
+CONFIGURE := cmake -S . -G Ninja -DNF_WERROR=ON
+CTEST     := ctest --output-on-failure --no-tests=error
+
+# Suites find the program and the library here.
+export NEARFAR_BIN := $(abspath $(BUILD))/cli/nearfar
+export NEARFAR_LIB := $(abspath $(BUILD))/src/libnearfar.so
+
+.DEFAULT_GOAL := all
+.PHONY: all demo test check checks lint test-c test-cli test-python test-sanitized test-long \
+        install uninstall format format-check clean distclean help needs-build needs-test needs-long
+
+all: $(BUILD)/build.ninja ## build the library and the program
+	@cmake --build $(BUILD)
+
+demo: $(BUILD)/build.ninja ## train on half of the bundled digits, evaluate the other half
+	@cmake --build $(BUILD) --target cli/all
+	@tools/demo out/demo
+
+# ---- tests --------------------------------------------------------------------------------------
+
+test: needs-test ## every suite: checks, lint, C, sanitizers, command line, Python oracles
+	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory test-sanitized
+	@$(MAKE) --no-print-directory test-c
+	@$(MAKE) --no-print-directory test-python
+
+check: all ## the C suites and the checks alone (what to run while working)
+	@$(CTEST) --test-dir $(BUILD) -j 2
+
+test-c: all
+	@$(CTEST) --test-dir $(BUILD) -j 2
+
+# Command line and oracles in one pytest run, so that the last line counts both.
+test-python: all $(VENV)/stamp ## the command-line suite and the NumPy/SciPy oracles
+	@$(PYTHON) -m pytest tests/cli tests/python
+
+# The same C suites and the command-line suite under AddressSanitizer (with leaks) and UBSan.
+test-sanitized: $(BUILD_ASAN)/build.ninja $(VENV)/stamp ## C and command-line suites under ASan and UBSan
+	@cmake --build $(BUILD_ASAN)
+	@$(CTEST) --test-dir $(BUILD_ASAN) -j 2
+	@NEARFAR_BIN=$(abspath $(BUILD_ASAN))/cli/nearfar NEARFAR_SANITIZED=1 $(PYTHON) -m pytest tests/cli
+
+test-long: needs-long ## thread sanitizer, clang, AArch64, valgrind, -O0 against -O3, fuzzing (an hour)
+	@$(MAKE) --no-print-directory all
+	@tools/test-long
+
+lint: all ## clang-tidy over the library and the program
+	@tools/lint $(BUILD)
+
+format: ## rewrite the C sources with clang-format
+	@tools/format
+
+format-check: ## fail if clang-format would change a C source
+	@tools/format --check
+
+# ---- install ------------------------------------------------------------------------------------
+
+install: all ## install under PREFIX (default /usr/local); DESTDIR is respected
+	@DESTDIR="$(DESTDIR)" cmake --install $(BUILD) --prefix "$(PREFIX)"
+
+uninstall: ## remove what the last install from this build folder wrote
+	@xargs -r -d '\n' -I {} rm -f -- "$(DESTDIR){}" < $(BUILD)/install_manifest.txt
+
+# ---- machinery ----------------------------------------------------------------------------------
+
+needs-build:
+	@tools/install-dependencies build
+
+needs-test:
+	@tools/install-dependencies build test
+
+needs-long:
+	@tools/install-dependencies build test long
+
+$(BUILD)/build.ninja: | needs-build
+	@$(CONFIGURE) -B $(BUILD) -DCMAKE_INSTALL_PREFIX="$(PREFIX)"
+
+$(BUILD_ASAN)/build.ninja: | needs-build
+	@$(CONFIGURE) -B $(BUILD_ASAN) -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	    -DNF_SANITIZE=address,undefined -DNF_BUILD_EXAMPLES=OFF
+
+$(VENV)/stamp: $(REQUIRES) | needs-test
+	@tools/make-venv $(VENV) $(REQUIRES)
+	@touch $@
+
+clean: ## remove build folders and results
+	@rm -rf $(BUILD) $(BUILD)-* out
+
+distclean: clean ## clean, and the Python environment
+	@rm -rf $(VENV)
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
