@@ -1,23 +1,60 @@
 /* The kernel table: what the engine asks of an instruction set.
  *
- * One body (body.inc) is compiled per element type and instruction set in its own unit; every
- * operation sequence is fixed, so all of them give the same bits. Pointers are to the table's element
- * type (float or double). A panel holds columns in groups of one 64-byte line:
- * panel[(c / L * d + k) * L + c % L] with L = NF_PANEL_BYTES / element size, padded with zeros.
+ * One body (products.inc, contrast.inc) is compiled per element type and instruction set in its own
+ * unit; every operation sequence is fixed, so all of them give the same bits. Pointers are to the
+ * table's element type T (float or double). L = NF_LINE / sizeof(T) elements make one line.
  */
 #ifndef NF_KERNEL_KERNEL_H
 #define NF_KERNEL_KERNEL_H
 
 #include "base/base.h"
 
-#define NF_PANEL_BYTES 64
+#define NF_LINE 64 /* bytes */
+
+/* How a kernel's raw number becomes a distance t. */
+typedef enum nf_transform {
+    NF_T_RAW,    /* t = raw: sqeuclidean, cityblock */
+    NF_T_SQRT,   /* t = sqrt(raw): euclidean */
+    NF_T_HALF,   /* t = raw / 2: cosine, of unit rows */
+    NF_T_NEGATED /* t = -raw: dot */
+} nf_transform;
+
+/* One side (positives or negatives) of the contrastive family on a tile:
+ * phi = coefficient * max(0, t - margin)^p for positives, (margin - t) for negatives. */
+typedef struct nf_contrast_side {
+    bool on;
+    nf_transform transform;
+    int twice_exponent; /* 2 p, from 2 to 16 */
+    double margin, coefficient;
+} nf_contrast_side;
+
+enum { NF_NEGATIVE = 0, NF_POSITIVE = 1 };
+
+typedef struct nf_contrast {
+    nf_contrast_side side[2]; /* NF_NEGATIVE, NF_POSITIVE */
+} nf_contrast;
+
+/* Sums over the valid pairs of tiles; fixed order, so bits depend on the pairs only. */
+typedef struct nf_contrast_sums {
+    double phi[2], distance[2];
+    uint64_t active[2], coincident;
+    bool any_weight; /* some weight is not zero */
+} nf_contrast_sums;
+
+typedef struct nf_contrast_tile {
+    void *tile; /* T (rows, ld): raw numbers in, weights dphi/d(raw) out (0 for pairs not valid) */
+    size_t ld, rows, cols;
+    const void *row_class, *col_class; /* integers of T's size; columns padded to lines, with -1 */
+    const unsigned char *skip;         /* (rows, ld) bytes, non-zero = not a valid pair; or NULL */
+    void *work;                        /* 6 ld elements of scratch */
+} nf_contrast_tile;
 
 typedef struct nf_kernels {
-    /* Pack b (cols, d) into a panel of nf_panel_size elements. */
+    /* Rows b (cols, d) to a panel: panel[(c / L * d + k) * L + c % L], padded with zeros. */
     void (*pack)(void *panel, const void *b, size_t ldb, size_t cols, size_t d);
 
-    /* out[r * ldo + c] = one chain over k = 0 .. d-1, for r < rows, c < cols rounded up to L (the
-     * padding columns of out are written, so ldo must hold them).
+    /* out[r * ldo + c] for r < rows, c < cols rounded up to L (padding is written): one chain over
+     * k = 0 .. d-1 of
      *   sqdist: fma(a - b, a - b, s)   dot: fma(a, b, s)   cityblock: s + |a - b| */
     void (*sqdist)(void *out, size_t ldo, const void *a, size_t lda, const void *panel, size_t rows,
                    size_t cols, size_t d);
@@ -26,26 +63,56 @@ typedef struct nf_kernels {
     void (*cityblock)(void *out, size_t ldo, const void *a, size_t lda, const void *panel,
                       size_t rows, size_t cols, size_t d);
 
-    /* out (rows, d) = w (rows, n) b (n, d): chains over n ascending. Rows of b and out are padded to
-     * whole lines (ldb, ldo multiples of L, padding of out is written). */
-    void (*combine)(void *out, size_t ldo, const void *w, size_t ldw, const void *b, size_t ldb,
-                    size_t rows, size_t n, size_t d);
-    /* out (n, d) = w' b, w (rows, n), b (rows, d): chains over rows ascending. */
-    void (*combine_transposed)(void *out, size_t ldo, const void *w, size_t ldw, const void *b,
-                               size_t ldb, size_t rows, size_t n, size_t d);
+    /* out[p] = the chain of row pair (a[p], b[p]), the same bits as in a tile. */
+    void (*row_sqdist)(void *out, const void *const *a, const void *const *b, size_t count,
+                       size_t d);
+    void (*row_dot)(void *out, const void *const *a, const void *const *b, size_t count, size_t d);
+    void (*row_cityblock)(void *out, const void *const *a, const void *const *b, size_t count,
+                          size_t d);
 
-    /* out[i] = sqrt(in[i]) */
-    void (*square_root)(void *out, const void *in, size_t count);
+    /* out (rows, d), one chain over s = 0 .. n-1, with w = weights[r * row_step + s * step]:
+     *   update_difference: fma(w, x[r] - b[s], s)
+     *   update_product:    fma(w, b[s], s)             (x unused, may be NULL)
+     *   update_sign:       s + w sign(x[r] - b[s])
+     * Rows of x, b and out are padded to whole lines. */
+    void (*update_difference)(void *out, size_t ldo, const void *weights, size_t row_step,
+                              size_t step, const void *x, size_t ldx, const void *b, size_t ldb,
+                              size_t rows, size_t n, size_t d);
+    void (*update_product)(void *out, size_t ldo, const void *weights, size_t row_step,
+                           size_t step, const void *x, size_t ldx, const void *b, size_t ldb,
+                           size_t rows, size_t n, size_t d);
+    void (*update_sign)(void *out, size_t ldo, const void *weights, size_t row_step, size_t step,
+                        const void *x, size_t ldx, const void *b, size_t ldb, size_t rows,
+                        size_t n, size_t d);
+
+    /* sum[i] += in[i], double sums */
+    void (*accumulate)(double *sum, const void *in, size_t count);
+
+    /* Transform raw numbers to distances in place. */
+    void (*distance)(void *values, size_t count, nf_transform transform);
+
+    /* Whether some raw[i] is not within [low, high] (NaN counts as outside). */
+    bool (*outside)(const void *raw, size_t count, double low, double high);
+
+    /* Terms and weights of the contrastive family on a tile. */
+    void (*contrast)(const nf_contrast *contrast, const nf_contrast_tile *tile,
+                     nf_contrast_sums *sums);
 } nf_kernels;
 
 /* The table of the context's instruction set. */
 const nf_kernels *nf_kernels_get(const nf_context *context, nf_type type);
 
-static inline size_t nf_panel_lanes(nf_type type) { return NF_PANEL_BYTES / nf_type_size(type); }
+/* Elements of one line. */
+static inline size_t nf_lanes(nf_type type) { return NF_LINE / nf_type_size(type); }
 
-/* Elements of a panel of `cols` columns. */
-static inline size_t nf_panel_size(nf_type type, size_t cols, size_t d) {
-    return nf_round_up(cols, nf_panel_lanes(type)) * d;
+static inline size_t nf_pad(nf_type type, size_t count) {
+    return nf_round_up(count, nf_lanes(type));
 }
+
+/* The tables, one per instruction set; only those of this architecture exist. */
+extern const nf_kernels nf_k_f32_scalar, nf_k_f64_scalar;
+extern const nf_kernels nf_k_f32_avx2, nf_k_f64_avx2;
+extern const nf_kernels nf_k_f32_avx512, nf_k_f64_avx512;
+extern const nf_kernels nf_k_f32_neon, nf_k_f64_neon;
 
 #endif

@@ -1,0 +1,4 @@
+#define NF_ISA_SUFFIX avx2
+#define NF_VECTOR_BYTES 32
+#define NF_TILE_ROWS 6
+#include "kernel/types.inc"

@@ -1,0 +1,4 @@
+#define NF_ISA_SUFFIX neon
+#define NF_VECTOR_BYTES 16
+#define NF_TILE_ROWS 6
+#include "kernel/types.inc"
