@@ -68,7 +68,8 @@ nf_status nf_check_out(nf_context *context, nf_matrix_out out, const char *name,
 
 nf_status nf_check_overlap(nf_context *context, nf_matrix_out out, const char *out_name,
                            nf_matrix in, const char *in_name) {
-    if (out.data == NULL || in.data == NULL || out.rows == 0 || in.rows == 0) return NF_OK;
+    if (out.data == NULL || out.rows == 0 || out.cols == 0) return NF_OK;
+    if (in.data == NULL || in.rows == 0 || in.cols == 0) return NF_OK;
     uintptr_t out_start = (uintptr_t)out.data, in_start = (uintptr_t)in.data;
     uintptr_t out_end = out_start + ((out.rows - 1) * out.ld + out.cols) * nf_type_size(out.type);
     uintptr_t in_end = in_start + ((in.rows - 1) * in.ld + in.cols) * nf_type_size(in.type);

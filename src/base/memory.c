@@ -49,7 +49,8 @@ void nf_release(nf_context *context, void *block) {
 nf_status nf_scratch(nf_context *context, void *out, size_t count, size_t size,
                      const char *what) {
     size_t bytes, total;
-    if (!nf_mul_overflows(count, size, &bytes) && bytes <= context->reserve_size) {
+    if (context->reserve != NULL && !nf_mul_overflows(count, size, &bytes) &&
+        bytes <= context->reserve_size) {
         size_t need = nf_round_up(bytes, NF_ALIGNMENT);
         if (need <= context->reserve_size - context->reserve_used) {
             void *block = context->reserve + context->reserve_used;
