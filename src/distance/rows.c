@@ -32,8 +32,8 @@ nf_status nf_rows_make_unit(nf_context *context, nf_rows *rows) {
     for (size_t r = 0; r < x.rows; r++) {
         scale[r] = x.type == NF_FLOAT32 ? 1 : safe_scale(x, r);
         double norm = row_norm(x, r, scale[r]);
-        inverse[r] = norm > 0 ? 1 / norm : norm == 0 ? 0 : (double)NAN;
-        rows->zero_rows += norm == 0;
+        inverse[r] = x.cols == 0 ? 1 : norm > 0 ? 1 / norm : norm == 0 ? 0 : (double)NAN;
+        rows->zero_rows += inverse[r] == 0;
     }
     rows->scale = scale;
     rows->inverse = inverse;
