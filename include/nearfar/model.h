@@ -1,11 +1,14 @@
 /* Model: a stack of dense layers in float32.
  *
- *   h_0 = (x - mean) / std        input standardisation, stored with the model, optional
+ *   h_0 = (x - mean) / std        input standardisation in double, stored with the model, optional
  *   h_l = act(W_l h_{l-1} + b_l)  hidden layers, act = relu or tanh
- *   y   = W_L h_{L-1} + b_L       output layer, linear; optionally y / |y|
+ *   y   = W_L h_{L-1} + b_L       output layer, linear; optionally y / |y| (a zero row stays zero,
+ *                                 with gradient 0)
  *
- * With no hidden layer and no bias this is y = W x. Initial weights are uniform in
- * +- sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010), from the seed only; biases start at 0.
+ * With no hidden layer and no bias this is y = W x. Initial weights are uniform in +-bound, from the
+ * seed only: hidden layers sqrt(6 / (in + out)) (Glorot & Bengio 2010), the output layer
+ * sqrt(1.5 / (in out)), so that two rows begin about 1 apart, where the usual margins are. Biases
+ * start at 0.
  */
 #ifndef NEARFAR_MODEL_H
 #define NEARFAR_MODEL_H
@@ -51,21 +54,36 @@ NF_API size_t nf_model_parameters(const nf_model *model); /* trainable numbers *
 NF_API const float *nf_model_weight(const nf_model *model, size_t layer, size_t *out, size_t *in);
 NF_API const float *nf_model_bias(const nf_model *model, size_t layer);
 
-/* Replace a layer's weights (bias may be NULL to keep it). Values must be finite. */
+/* Input means and deviations (inputs), owned by the model; NULL without standardisation. 0 and 1
+ * until they are fitted. */
+NF_API const double *nf_model_mean(const nf_model *model);
+NF_API const double *nf_model_std(const nf_model *model);
+
+/* Replace a layer's weights and bias; NULL keeps what is there. NaN or Inf is NF_ERR_DATA. */
 NF_API NF_MUST_USE nf_status nf_model_set_layer(nf_context *context, nf_model *model, size_t layer,
                                                 const float *weight, const float *bias);
 
-/* Set mean and std from x (n, d); a constant column gets std 1. Does nothing to a model made with
- * standardize = 0 (NF_ERR_ARG). nf_train does this on the training rows. */
+/* Set mean and std from x (n, inputs):
+ *   mean_k the mean of column k, std_k = sqrt(var_k + v*), v* the median variance of the columns that
+ *   are not constant; 1 if all are.
+ * v* keeps nearly constant columns (the border of an image) from becoming noise as loud as the
+ * rest, and leaves the result independent of the unit of x. nf_train does this on the training rows
+ * of a model that was not fitted yet. n = 0 gives mean 0, std 1. Errors: NF_ERR_ARG (also for a
+ * model made with standardize = 0), NF_ERR_DATA (NaN, Inf), NF_ERR_RANGE, NF_ERR_NOMEM. */
 NF_API NF_MUST_USE nf_status nf_model_fit_standardization(nf_context *context, nf_model *model,
                                                           nf_matrix x);
 
 /* Embed rows: x (n, inputs), float32 or float64, out (n, outputs) float32. The bits of a row do not
- * depend on the other rows. */
+ * depend on the other rows. Rows are embedded in blocks of 256, memory O(block): after NF_ERR_RANGE
+ * (an embedding beyond float32) or NF_ERR_CANCELLED the blocks before it are written, no other
+ * error writes to out. Other errors: NF_ERR_ARG (shapes, types), NF_ERR_DATA (NaN, Inf),
+ * NF_ERR_NOMEM. The model may be used by several contexts at once. */
 NF_API NF_MUST_USE nf_status nf_model_embed(nf_context *context, const nf_model *model, nf_matrix x,
                                             nf_matrix_out out);
 
-/* Free-form metadata kept with the model (resolved configuration, class names); string to string.
+/* Free-form metadata kept with the model (resolved configuration, class names), UTF-8; string to
+ * string. The keys format, version, inputs, hidden, outputs, activation, bias, standardize, normalize
+ * and seed are the model's own (NF_ERR_ARG).
  * nf_model_metadata returns NULL for a missing key; _at iterates in key order, NULL past the end. */
 NF_API NF_MUST_USE nf_status nf_model_set_metadata(nf_context *context, nf_model *model,
                                                    const char *key, const char *value);
@@ -79,7 +97,8 @@ NF_API const char *nf_model_metadata_at(const nf_model *model, size_t i, const c
 NF_API NF_MUST_USE nf_status nf_model_save(nf_context *context, const nf_model *model,
                                            const char *path);
 
-/* Load; a damaged or foreign file is NF_ERR_DATA saying what is wrong. */
+/* Load; a damaged or foreign file, or one of an unknown version, is NF_ERR_DATA saying what is
+ * wrong. Unknown metadata is kept. */
 NF_API NF_MUST_USE nf_status nf_model_load(nf_context *context, const char *path, nf_model **model);
 NF_API NF_MUST_USE nf_status nf_model_parse(nf_context *context, const void *bytes, size_t size,
                                             nf_model **model);
