@@ -32,7 +32,8 @@ nf_status nf_rows_make_unit(nf_context *context, nf_rows *rows) {
     for (size_t r = 0; r < x.rows; r++) {
         scale[r] = x.type == NF_FLOAT32 ? 1 : safe_scale(x, r);
         double norm = row_norm(x, r, scale[r]);
-        inverse[r] = x.cols == 0 ? 1 : norm > 0 ? 1 / norm : norm == 0 ? 0 : (double)NAN;
+        /* An infinite row has no direction: NaN, not the inverse 0 of a zero row. */
+        inverse[r] = x.cols == 0 ? 1 : norm == 0 ? 0 : isfinite(norm) ? 1 / norm : (double)NAN;
         rows->zero_rows += inverse[r] == 0;
     }
     rows->scale = scale;
