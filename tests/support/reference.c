@@ -49,7 +49,7 @@ static ref_quad quad_distance(nf_metric metric, int normalize, const ref_quad *a
                               const ref_quad *b, size_t d) {
     ref_quad na = 1, nb = 1;
     if (normalize || metric == NF_COSINE) na = quad_norm(a, d), nb = quad_norm(b, d);
-    if (metric == NF_COSINE && (na == 0 || nb == 0)) return 1;
+    if (metric == NF_COSINE && d > 0 && (na == 0 || nb == 0)) return 1;
     if (na == 0) na = 1;
     if (nb == 0) nb = 1;
     ref_quad squares = 0, absolutes = 0, products = 0;
@@ -210,7 +210,7 @@ static void add_gradient(long double *gradient, const unit_row *row, const long 
 static long double distance_gradient(nf_metric metric, const unit_row *a, const unit_row *b,
                                      size_t d, long double *ga, long double *gb) {
     long double squares = 0, absolutes = 0, products = 0;
-    int constant = metric == NF_COSINE && (a->length == 0 || b->length == 0);
+    int constant = metric == NF_COSINE && d > 0 && (a->length == 0 || b->length == 0);
     for (size_t k = 0; k < d; k++) {
         long double difference = a->u[k] - b->u[k];
         squares += difference * difference;

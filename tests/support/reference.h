@@ -19,7 +19,7 @@ typedef long double ref_quad; /* IEEE quadruple on AArch64 Linux */
 
 /* ---- distances ------------------------------------------------------------------------------ */
 
-/* d(a, b) of two rows in quadruple precision. */
+/* d(a, b) of two rows in quadruple precision. Without columns every distance is 0. */
 ref_quad ref_distance(nf_metric metric, int normalize, const double *a, const double *b, size_t d);
 
 /* |got - want| in units in the last place of `want` in the type, denormals included. */

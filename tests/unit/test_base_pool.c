@@ -150,6 +150,9 @@ static void progress_ascends_to_the_total(void **state) {
 
 static void forked_children_make_their_own_threads(void **state) {
     (void)state;
+#if defined(__SANITIZE_THREAD__)
+    skip(); /* ThreadSanitizer refuses new threads in a forked child */
+#endif
     nf_context *context = test_context(3);
     assert_true(loop_is_right(context, TASKS));
     for (int child = 0; child < 20; child++) {
