@@ -1,0 +1,47 @@
+/* All pairs of labelled rows. */
+#include "loss/arguments.h"
+#include "loss/tiled.h"
+
+static nf_status check(nf_context *context, const nf_loss *loss, nf_matrix x, nf_labels labels,
+                       const nf_loss_result *result, nf_matrix_out gradient) {
+    nf_status status = nf_loss_check(context, loss);
+    if (status == NF_OK) status = nf_check_result(context, result);
+    if (status == NF_OK && loss->reduction == NF_REDUCE_NONE) {
+        status = nf_fail(context, NF_ERR_ARG,
+                         "reduction none needs a list of pairs: use nf_loss_pairs or nf_loss_rows, "
+                         "or another reduction");
+    }
+    if (status == NF_OK) status = nf_check_features(context, x, "x");
+    if (status == NF_OK) status = nf_check_labels(context, labels, "labels", x.rows, "x");
+    if (status == NF_OK) status = nf_check_gradient(context, gradient, "gradient", x, "x");
+    return status;
+}
+
+nf_status nf_loss_batch(nf_context *context, const nf_loss *loss, nf_matrix x, nf_labels labels,
+                        nf_loss_result *result, nf_matrix_out gradient) {
+    nf_scope scope = nf_scope_enter(context);
+    nf_partition *partition = NULL;
+    int64_t *class_of;
+    nf_status status = check(context, loss, x, labels, result, gradient);
+    if (status == NF_OK) status = nf_partition_create(context, labels, &partition);
+    if (status == NF_OK) {
+        status = nf_scratch(context, &class_of, partition->labelled, sizeof *class_of, "classes");
+    }
+    if (status == NF_OK) {
+        for (size_t r = 0; r < partition->labelled; r++) {
+            class_of[r] = partition->class_of[partition->row[r]];
+        }
+        nf_tiled_side side = {.x = x,
+                              .order = partition->row,
+                              .count = partition->labelled,
+                              .class_of = class_of,
+                              .gradient = gradient};
+        nf_tiled_job job = {.loss = loss,
+                            .a = &side,
+                            .b = &side,
+                            .pairs = {partition->negative_pairs, partition->positive_pairs}};
+        status = nf_tiled_run(context, &job, result);
+    }
+    nf_partition_free(context, partition);
+    return nf_scope_leave(context, scope, status);
+}

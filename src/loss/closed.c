@@ -1,0 +1,68 @@
+#include "loss/closed.h"
+
+#include <math.h>
+#include <string.h>
+
+bool nf_closed_applies(const nf_loss *loss) {
+    bool squared = (loss->pos_metric == NF_EUCLIDEAN && loss->pos_exponent == 2) ||
+                   (loss->pos_metric == NF_SQEUCLIDEAN && loss->pos_exponent == 1);
+    /* mean-nonzero needs to know how many positives are at distance 0, which needs distances */
+    return squared && loss->pos_margin == 0 && loss->reduction != NF_REDUCE_MEAN_NONZERO;
+}
+
+/* Row r of the set as the tiles see it (rounded to T), in double. */
+static void load(const nf_pass_set *set, size_t r, void *narrow, double *wide) {
+    const size_t d = set->rows.x.cols;
+    nf_rows_copy(&set->rows, r, 1, set->rows.x.type, narrow, d);
+    for (size_t k = 0; k < d; k++) {
+        wide[k] = set->rows.x.type == NF_FLOAT32 ? (double)((const float *)narrow)[k]
+                                                 : ((const double *)narrow)[k];
+    }
+}
+
+/* Rows [first, stop) are one class. Deviations are taken from the first member, so that a class far
+ * from the origin keeps its digits. */
+static double one_class(const nf_pass_set *set, size_t first, size_t stop, double coefficient,
+                        double *origin, double *mean, double *row) {
+    const size_t d = set->rows.x.cols, stride = nf_pass_stride(set->rows.x);
+    const double n = (double)(stop - first);
+    void *narrow = row + d;
+    load(set, first, narrow, origin);
+    memset(mean, 0, d * sizeof *mean);
+    for (size_t r = first; r < stop; r++) {
+        load(set, r, narrow, row);
+        for (size_t k = 0; k < d; k++) mean[k] += row[k] - origin[k];
+    }
+    for (size_t k = 0; k < d; k++) mean[k] /= n;
+    double sum = 0;
+    for (size_t r = first; r < stop; r++) {
+        load(set, r, narrow, row);
+        double squared = 0;
+        for (size_t k = 0; k < d; k++) {
+            double deviation = (row[k] - origin[k]) - mean[k];
+            squared = fma(deviation, deviation, squared);
+            row[k] = deviation;
+        }
+        sum += squared;
+        if (set->sum == NULL) continue;
+        double *out = set->sum + r * stride;
+        for (size_t k = 0; k < d; k++) out[k] += coefficient * n * row[k];
+    }
+    return coefficient * n * sum;
+}
+
+nf_status nf_closed_positives(nf_context *context, const nf_pass_set *set, double coefficient,
+                              double *phi) {
+    const size_t d = set->rows.x.cols, count = set->rows.count;
+    double *origin;
+    nf_status status = nf_scratch(context, &origin, 4 * d + 1, sizeof *origin, "class means");
+    if (status != NF_OK) return status;
+    *phi = 0;
+    for (size_t first = 0, stop; first < count; first = stop) {
+        for (stop = first + 1; stop < count && set->class_of[stop] == set->class_of[first];) stop++;
+        if (stop - first > 1) {
+            *phi += one_class(set, first, stop, coefficient, origin, origin + d, origin + 2 * d);
+        }
+    }
+    return NF_OK;
+}

@@ -1,0 +1,335 @@
+/* Pairs a tile cannot hold (raw numbers outside the trusted range, zero rows under cosine) are taken
+ * out of it and done in double, one by one; see distance/exact.h. */
+#include "loss/tile.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { NF_VALID = 0, NF_NOT_A_PAIR = 1, NF_EXACT = 2 };
+
+typedef struct nf_tile {
+    const nf_tile_engine *engine;
+    const nf_pass_set *a, *b;
+    nf_contrast contrast;
+    size_t i, j; /* first rows */
+    size_t rows, cols;
+    bool diagonal;
+    unsigned char *x, *y, *panel, *tile, *update, *work, *row_class, *col_class, *skip;
+    double *wide; /* two rows in double */
+    bool has_skip, has_exact;
+} nf_tile;
+
+static size_t layout(const nf_tile_engine *engine, unsigned char *base, nf_tile *tile) {
+    size_t element = nf_type_size(engine->type), block = engine->block_rows, used = 0;
+    size_t padded_rows = nf_pad(engine->type, block);
+    size_t sizes[10] = {block * engine->stride * element,
+                        block * engine->stride * element,
+                        padded_rows * engine->d * element,
+                        block * engine->ld * element,
+                        engine->gradient ? block * engine->stride * element : 0,
+                        6 * engine->ld * element,
+                        engine->ld * element,
+                        engine->ld * element,
+                        block * engine->ld,
+                        2 * engine->stride * sizeof(double)};
+    unsigned char *wide = NULL;
+    unsigned char **slots[10] = {&tile->x,    &tile->y,         &tile->panel,     &tile->tile,
+                                 &tile->update, &tile->work,    &tile->row_class, &tile->col_class,
+                                 &tile->skip, &wide};
+    for (int i = 0; i < 10; i++) {
+        *slots[i] = base != NULL ? base + used : NULL;
+        used += nf_round_up(sizes[i], NF_ALIGNMENT);
+    }
+    tile->wide = (double *)(void *)wide;
+    return used;
+}
+
+/* The largest power of a raw number that a side takes, for the trusted range. */
+static double raw_power(const nf_contrast_side *side) {
+    if (!side->on) return 1;
+    double exponent = 0.5 * side->twice_exponent;
+    return fmax(1, side->transform == NF_T_SQRT ? exponent / 2 : exponent);
+}
+
+nf_status nf_tile_engine_init(nf_context *context, nf_tile_engine *engine, const nf_pass *pass) {
+    nf_matrix x = pass->a->rows.x;
+    int some_side = pass->contrast.side[NF_POSITIVE].on ? NF_POSITIVE : NF_NEGATIVE;
+    bool cosine = false;
+    for (int side = NF_NEGATIVE; side <= NF_POSITIVE; side++) {
+        cosine |= pass->contrast.side[side].on && pass->metric[side] == NF_COSINE;
+    }
+    *engine = (nf_tile_engine){.pass = pass,
+                               .kernels = nf_kernels_get(context, x.type),
+                               .family = nf_metric_family(pass->metric[some_side]),
+                               .type = x.type,
+                               .within = pass->a == pass->b,
+                               .gradient = pass->a->sum != NULL || pass->b->sum != NULL,
+                               .d = x.cols,
+                               .stride = nf_pass_stride(x),
+                               .block_rows = nf_pass_block_rows(x.cols)};
+    engine->ld = nf_pad(x.type, engine->block_rows);
+    engine->zero_rows = cosine && x.cols > 0 &&
+                        (pass->a->rows.zero_rows > 0 || pass->b->rows.zero_rows > 0);
+    double power = fmax(raw_power(&pass->contrast.side[NF_NEGATIVE]),
+                        raw_power(&pass->contrast.side[NF_POSITIVE]));
+    nf_trusted_range(engine->family, x.type, x.cols, power, &engine->low, &engine->high);
+    nf_tile unused;
+    engine->worker_bytes = layout(engine, NULL, &unused);
+    return nf_scratch(context, &engine->scratch, (size_t)context->threads, engine->worker_bytes,
+                      "loss tiles");
+}
+
+/* ---- which pairs ------------------------------------------------------------------------------ */
+
+/* Switch sides off that no pair of the two blocks can be on. Classes ascend within a block when rows
+ * are in class order, but only their range is relied on. */
+static void narrow_sides(nf_tile *tile) {
+    const int64_t *a = tile->a->class_of + tile->i, *b = tile->b->class_of + tile->j;
+    int64_t low_a = a[0], high_a = a[0], low_b = b[0], high_b = b[0];
+    for (size_t r = 1; r < tile->rows; r++) {
+        low_a = a[r] < low_a ? a[r] : low_a;
+        high_a = a[r] > high_a ? a[r] : high_a;
+    }
+    for (size_t c = 1; c < tile->cols; c++) {
+        low_b = b[c] < low_b ? b[c] : low_b;
+        high_b = b[c] > high_b ? b[c] : high_b;
+    }
+    if (high_a < low_b || high_b < low_a) tile->contrast.side[NF_POSITIVE].on = false;
+    if (low_a == high_a && low_b == high_b && low_a == low_b) {
+        tile->contrast.side[NF_NEGATIVE].on = false;
+    }
+}
+
+static void fill_classes(nf_tile *tile) {
+    const nf_tile_engine *engine = tile->engine;
+    const int64_t *a = tile->a->class_of + tile->i, *b = tile->b->class_of + tile->j;
+    if (engine->type == NF_FLOAT32) {
+        int32_t *rows = (int32_t *)(void *)tile->row_class, *cols = (int32_t *)(void *)tile->col_class;
+        for (size_t r = 0; r < tile->rows; r++) rows[r] = (int32_t)a[r];
+        for (size_t c = 0; c < engine->ld; c++) cols[c] = c < tile->cols ? (int32_t)b[c] : -1;
+    } else {
+        int64_t *rows = (int64_t *)(void *)tile->row_class, *cols = (int64_t *)(void *)tile->col_class;
+        for (size_t r = 0; r < tile->rows; r++) rows[r] = a[r];
+        for (size_t c = 0; c < engine->ld; c++) cols[c] = c < tile->cols ? b[c] : -1;
+    }
+}
+
+static void mark_not_pairs(nf_tile *tile) {
+    const size_t ld = tile->engine->ld;
+    bool ids = tile->a->ids != NULL && tile->b->ids != NULL;
+    tile->has_skip = tile->diagonal || ids;
+    if (!tile->has_skip) return;
+    memset(tile->skip, NF_VALID, tile->rows * ld);
+    for (size_t r = 0; r < tile->rows; r++) {
+        unsigned char *skip = tile->skip + r * ld;
+        if (tile->diagonal) memset(skip, NF_NOT_A_PAIR, r + 1);
+        for (size_t c = 0; ids && c < tile->cols; c++) {
+            if (tile->a->ids[tile->i + r] == tile->b->ids[tile->j + c]) skip[c] = NF_NOT_A_PAIR;
+        }
+    }
+}
+
+static double raw_at(const nf_tile *tile, size_t r, size_t c) {
+    size_t at = r * tile->engine->ld + c;
+    return tile->engine->type == NF_FLOAT32 ? (double)((const float *)(void *)tile->tile)[at]
+                                            : ((const double *)(void *)tile->tile)[at];
+}
+
+static const unsigned char *row_x(const nf_tile *tile, size_t r) {
+    return tile->x + r * tile->engine->stride * nf_type_size(tile->engine->type);
+}
+
+static const unsigned char *row_y(const nf_tile *tile, size_t c) {
+    return tile->y + c * tile->engine->stride * nf_type_size(tile->engine->type);
+}
+
+static bool pair_is_zero_row(const nf_tile *tile, size_t r, size_t c) {
+    return tile->engine->zero_rows && (nf_rows_is_zero(&tile->a->rows, tile->i + r) ||
+                                       nf_rows_is_zero(&tile->b->rows, tile->j + c));
+}
+
+/* Find the pairs to be done in double. */
+static void mark_exact(nf_tile *tile) {
+    const nf_tile_engine *engine = tile->engine;
+    const size_t element = nf_type_size(engine->type);
+    for (size_t r = 0; r < tile->rows; r++) {
+        const unsigned char *raw = tile->tile + r * engine->ld * element;
+        if (!engine->zero_rows &&
+            !engine->kernels->outside(raw, tile->cols, engine->low, engine->high)) {
+            continue;
+        }
+        for (size_t c = tile->diagonal ? r + 1 : 0; c < tile->cols; c++) {
+            double value = raw_at(tile, r, c);
+            bool trusted = value >= engine->low && value <= engine->high;
+            if (trusted && !engine->zero_rows) continue;
+            if (value == 0 && nf_rows_equal(engine->type, row_x(tile, r), row_y(tile, c), engine->d))
+                trusted = true;
+            if (trusted && !pair_is_zero_row(tile, r, c)) continue;
+            if (!tile->has_skip) {
+                memset(tile->skip, NF_VALID, tile->rows * engine->ld);
+                tile->has_skip = true;
+            }
+            unsigned char *skip = &tile->skip[r * engine->ld + c];
+            if (*skip != NF_VALID) continue;
+            *skip = NF_EXACT;
+            tile->has_exact = true;
+        }
+    }
+}
+
+/* ---- gradients -------------------------------------------------------------------------------- */
+
+static void widen(const nf_tile *tile, const unsigned char *row, double *out) {
+    for (size_t k = 0; k < tile->engine->d; k++) {
+        out[k] = tile->engine->type == NF_FLOAT32 ? (double)((const float *)(const void *)row)[k]
+                                                  : ((const double *)(const void *)row)[k];
+    }
+}
+
+static double *sum_a(const nf_tile *tile, size_t r) {
+    return tile->a->sum != NULL ? tile->a->sum + (tile->i + r) * tile->engine->stride : NULL;
+}
+
+static double *sum_b(const nf_tile *tile, size_t c) {
+    return tile->b->sum != NULL ? tile->b->sum + (tile->j + c) * tile->engine->stride : NULL;
+}
+
+/* Gradient of one pair into both sums, which are in units of dphi/dx over nf_pass_factor. */
+static void add_pair(const nf_tile *tile, size_t r, size_t c, nf_metric metric, double slope,
+                     double t) {
+    const size_t d = tile->engine->d;
+    double *x = tile->wide, *y = x + tile->engine->stride;
+    widen(tile, row_x(tile, r), x);
+    widen(tile, row_y(tile, c), y);
+    slope /= nf_pass_factor(metric);
+    if (sum_a(tile, r) != NULL) nf_term_gradient(metric, slope, t, x, y, d, sum_a(tile, r));
+    if (sum_b(tile, c) != NULL) nf_term_gradient(metric, slope, t, y, x, d, sum_b(tile, c));
+}
+
+static void exact_pairs(nf_tile *tile, nf_contrast_sums *sums) {
+    const nf_tile_engine *engine = tile->engine;
+    for (size_t r = 0; r < tile->rows; r++) {
+        for (size_t c = 0; c < tile->cols; c++) {
+            if (tile->skip[r * engine->ld + c] != NF_EXACT) continue;
+            bool same = tile->a->class_of[tile->i + r] == tile->b->class_of[tile->j + c];
+            int which = same ? NF_POSITIVE : NF_NEGATIVE;
+            const nf_contrast_side *side = &tile->contrast.side[which];
+            if (!side->on) continue;
+            nf_metric metric = engine->pass->metric[which];
+            bool zero = metric == NF_COSINE && pair_is_zero_row(tile, r, c);
+            double t = zero ? 1
+                            : nf_exact_distance(metric, engine->type, row_x(tile, r),
+                                                row_y(tile, c), engine->d);
+            double slope;
+            double phi = nf_term(side, which, t, &slope);
+            sums->phi[which] += phi;
+            sums->distance[which] += t;
+            sums->active[which] += phi > 0;
+            sums->coincident += !same && t == 0 && metric != NF_DOT;
+            if (engine->gradient && !zero) add_pair(tile, r, c, metric, slope, t);
+        }
+    }
+}
+
+/* The whole tile's weights pair by pair: differences of rows in an exact pair may overflow in T, and
+ * 0 * inf would poison the others. */
+static void update_slowly(const nf_tile *tile) {
+    const nf_family family = tile->engine->family;
+    const nf_metric metric = family == NF_SQUARED   ? NF_SQEUCLIDEAN
+                             : family == NF_PRODUCT ? NF_DOT
+                                                    : NF_CITYBLOCK;
+    for (size_t r = 0; r < tile->rows; r++) {
+        for (size_t c = 0; c < tile->cols; c++) {
+            double w = raw_at(tile, r, c);
+            if (w != 0) add_pair(tile, r, c, metric, family == NF_PRODUCT ? -w : w, 1);
+        }
+    }
+}
+
+static void update(const nf_tile *tile) {
+    const nf_tile_engine *engine = tile->engine;
+    const size_t stride = engine->stride, ld = engine->ld;
+    void (*kernel)(void *, size_t, const void *, size_t, size_t, const void *, size_t, const void *,
+                   size_t, size_t, size_t, size_t) =
+        engine->family == NF_SQUARED   ? engine->kernels->update_difference
+        : engine->family == NF_PRODUCT ? engine->kernels->update_product
+                                       : engine->kernels->update_sign;
+    if (tile->a->sum != NULL) {
+        kernel(tile->update, stride, tile->tile, ld, 1, tile->x, stride, tile->y, stride,
+               tile->rows, tile->cols, engine->d);
+        engine->kernels->accumulate(sum_a(tile, 0), tile->update, tile->rows * stride);
+    }
+    if (tile->b->sum != NULL) {
+        kernel(tile->update, stride, tile->tile, 1, ld, tile->y, stride, tile->x, stride,
+               tile->cols, tile->rows, engine->d);
+        engine->kernels->accumulate(sum_b(tile, 0), tile->update, tile->cols * stride);
+    }
+}
+
+/* ---- the tile --------------------------------------------------------------------------------- */
+
+static void distances(nf_tile *tile) {
+    const nf_tile_engine *engine = tile->engine;
+    nf_rows_copy(&tile->a->rows, tile->i, tile->rows, engine->type, tile->x, engine->stride);
+    if (tile->diagonal) {
+        tile->y = tile->x;
+    } else {
+        nf_rows_copy(&tile->b->rows, tile->j, tile->cols, engine->type, tile->y, engine->stride);
+    }
+    engine->kernels->pack(tile->panel, tile->y, engine->stride, tile->cols, engine->d);
+    nf_family_tile(engine->kernels, engine->family)(tile->tile, engine->ld, tile->x,
+                                                    engine->stride, tile->panel, tile->rows,
+                                                    tile->cols, engine->d);
+}
+
+static void add_sums(nf_contrast_sums *total, const nf_contrast_sums *part) {
+    for (int side = NF_NEGATIVE; side <= NF_POSITIVE; side++) {
+        total->phi[side] += part->phi[side];
+        total->distance[side] += part->distance[side];
+        total->active[side] += part->active[side];
+    }
+    total->coincident += part->coincident;
+}
+
+void nf_tile_run(const nf_tile_engine *engine, size_t i, size_t j, int worker,
+                 nf_tile_result *result) {
+    const nf_pass *pass = engine->pass;
+    nf_tile tile = {.engine = engine, .a = pass->a, .b = pass->b, .contrast = pass->contrast};
+    layout(engine, engine->scratch + (size_t)worker * engine->worker_bytes, &tile);
+    tile.i = tile.a->block[i];
+    tile.j = tile.b->block[j];
+    tile.rows = tile.a->block[i + 1] - tile.i;
+    tile.cols = tile.b->block[j + 1] - tile.j;
+    tile.diagonal = engine->within && i == j;
+    result->tiles++;
+    narrow_sides(&tile);
+    if (!tile.contrast.side[NF_NEGATIVE].on && !tile.contrast.side[NF_POSITIVE].on) {
+        result->tiles_skipped++;
+        return;
+    }
+    distances(&tile);
+    fill_classes(&tile);
+    mark_not_pairs(&tile);
+    mark_exact(&tile);
+
+    nf_contrast_sums sums = {0};
+    nf_contrast_tile terms = {.tile = tile.tile,
+                              .ld = engine->ld,
+                              .rows = tile.rows,
+                              .cols = tile.cols,
+                              .row_class = tile.row_class,
+                              .col_class = tile.col_class,
+                              .skip = tile.has_skip ? tile.skip : NULL,
+                              .work = tile.work};
+    engine->kernels->contrast(&tile.contrast, &terms, &sums);
+    if (tile.has_exact) exact_pairs(&tile, &sums);
+    add_sums(&result->sums, &sums);
+    if (!engine->gradient) return;
+    if (!sums.any_weight) {
+        result->updates_skipped++;
+    } else if (tile.has_exact) {
+        update_slowly(&tile);
+    } else {
+        update(&tile);
+    }
+}

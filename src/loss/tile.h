@@ -1,0 +1,34 @@
+/* One pair of blocks: distances, terms and weights on the register tiles, then both updates. */
+#ifndef NF_LOSS_TILE_H
+#define NF_LOSS_TILE_H
+
+#include "loss/pass.h"
+
+typedef struct nf_tile_result {
+    nf_contrast_sums sums;
+    uint64_t tiles, tiles_skipped, updates_skipped;
+} nf_tile_result;
+
+typedef struct nf_tile_engine {
+    const nf_pass *pass;
+    const nf_kernels *kernels;
+    nf_family family;
+    nf_type type;
+    bool within, gradient;
+    bool zero_rows; /* some pair may have a zero row under cosine */
+    double low, high;
+    size_t d, stride, ld, block_rows;
+    size_t worker_bytes;
+    unsigned char *scratch;
+} nf_tile_engine;
+
+/* Scratch for all workers is taken here, so that running tiles allocates nothing. */
+nf_status nf_tile_engine_init(nf_context *context, nf_tile_engine *engine,
+                              const nf_pass *pass) NF_MUST_USE;
+
+/* Tile (i, j): block i of the pass's set a against block j of b. Adds to result and to the gradient
+ * sums of both blocks. */
+void nf_tile_run(const nf_tile_engine *engine, size_t i, size_t j, int worker,
+                 nf_tile_result *result);
+
+#endif
