@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "distance/tiles.h"
-#include "nearfar/pairs.h"
 
 static void emit_full(void *user, size_t i, size_t first, size_t count, const void *values) {
     const nf_matrix_out *out = user;
@@ -31,11 +30,17 @@ typedef struct nf_condensed {
     size_t n, element;
 } nf_condensed;
 
+/* Position of pair (i, j), i < j: rows (0,1) .. (0,n-1), (1,2) ..; fits since the whole array does. */
+static size_t condensed_at(size_t n, size_t i, size_t j) {
+    size_t before = i % 2 == 0 ? i / 2 * (2 * n - i - 1) : (2 * n - i - 1) / 2 * i;
+    return before + (j - i - 1);
+}
+
 static void emit_condensed(void *user, size_t i, size_t first, size_t count, const void *values) {
     const nf_condensed *condensed = user;
     size_t skip = i + 1 > first ? i + 1 - first : 0; /* columns j <= i */
     if (skip >= count) return;
-    size_t rank = (size_t)nf_pair_rank(condensed->n, i, first + skip);
+    size_t rank = condensed_at(condensed->n, i, first + skip);
     memcpy(condensed->out + rank * condensed->element,
            (const unsigned char *)values + skip * condensed->element,
            (count - skip) * condensed->element);
