@@ -104,7 +104,8 @@ typedef struct nf_loss_result {
  * data NULL for the value only (pass a zeroed nf_matrix_out). Memory beyond inputs and outputs: 8 n
  * d bytes with a gradient, O(n) without, plus a fixed scratch per thread; the n x n matrix never
  * exists. Reduction `none` is NF_ERR_ARG here. Where positives have a closed form (euclidean with
- * exponent 2 or sqeuclidean with exponent 1, pos_margin 0) it is always used.
+ * exponent 2 or sqeuclidean with exponent 1, pos_margin 0, a reduction other than mean-nonzero) it
+ * is always used.
  * Errors: NF_ERR_ARG, NF_ERR_DATA, NF_ERR_RANGE, NF_ERR_NOMEM, NF_ERR_CANCELLED. */
 NF_API NF_MUST_USE nf_status nf_loss_batch(nf_context *context, const nf_loss *loss, nf_matrix x,
                                            nf_labels labels, nf_loss_result *result,

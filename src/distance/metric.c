@@ -25,4 +25,6 @@ nf_status nf_metric_parse(nf_context *context, const char *name, nf_metric *metr
                    name != NULL ? name : "NULL");
 }
 
-nf_distance_options nf_distance_defaults(void) { return (nf_distance_options){NF_EUCLIDEAN}; }
+nf_distance_options nf_distance_defaults(void) {
+    return (nf_distance_options){.metric = NF_EUCLIDEAN};
+}
