@@ -167,12 +167,15 @@ typedef struct nf_table {
 NF_API void nf_table_free(nf_context *context, nf_table *table); /* NULL allowed */
 
 typedef struct nf_csv_options {
-    char separator;           /* 0: ',' or tab or ';', whichever the first line has most of */
-    int header;               /* -1 detect (default): a first line with a non-number is a header */
+    char separator;           /* 0: ',' or tab or ';', whichever the first line has most of, else
+                                 blanks; ' ': any run of blanks */
+    int header;               /* -1 detect (default): a first line that names a label column, or
+                                 that has text and no number, is a header; 0 no, 1 yes */
     const char *label_column; /* name or 0-based number; NULL: a column named label, class, target
                                  or y (any case) if there is one */
     int labels_only;          /* the file is a list of labels: one column, or label_column */
     int require_labels;       /* no label column: NF_ERR_DATA that lists the columns */
+    int features_only;        /* no column is a label column, whatever its name */
 } nf_csv_options;
 
 NF_API nf_csv_options nf_csv_defaults(void);
