@@ -8,7 +8,7 @@ static double row_norm(nf_matrix x, size_t r, double scale) {
     double sum = 0;
     for (size_t k = 0; k < x.cols; k++) {
         double value = nf_matrix_get(x, r, k) * scale;
-        sum = fma(value, value, sum);
+        sum += value * value;
     }
     return sqrt(sum);
 }

@@ -10,14 +10,15 @@ bool nf_closed_applies(const nf_loss *loss) {
     return squared && loss->pos_margin == 0 && loss->reduction != NF_REDUCE_MEAN_NONZERO;
 }
 
-/* Row r of the set as the tiles see it (rounded to T), in double. */
+/* Row r of the set as the tiles see it, in double: unit rows are rounded to T first. */
 static void load(const nf_pass_set *set, size_t r, void *narrow, double *wide) {
     const size_t d = set->rows.x.cols;
-    nf_rows_copy(&set->rows, r, 1, set->rows.x.type, narrow, d);
-    for (size_t k = 0; k < d; k++) {
-        wide[k] = set->rows.x.type == NF_FLOAT32 ? (double)((const float *)narrow)[k]
-                                                 : ((const double *)narrow)[k];
+    if (set->rows.inverse == NULL || set->rows.x.type == NF_FLOAT64) {
+        nf_rows_copy(&set->rows, r, 1, NF_FLOAT64, wide, d);
+        return;
     }
+    nf_rows_copy(&set->rows, r, 1, NF_FLOAT32, narrow, d);
+    for (size_t k = 0; k < d; k++) wide[k] = (double)((const float *)narrow)[k];
 }
 
 /* Rows [first, stop) are one class. Deviations are taken from the first member, so that a class far
@@ -40,7 +41,7 @@ static double one_class(const nf_pass_set *set, size_t first, size_t stop, doubl
         double squared = 0;
         for (size_t k = 0; k < d; k++) {
             double deviation = (row[k] - origin[k]) - mean[k];
-            squared = fma(deviation, deviation, squared);
+            squared += deviation * deviation;
             row[k] = deviation;
         }
         sum += squared;

@@ -11,7 +11,7 @@ void nf_gradient_through_unit(const nf_rows *rows, size_t r, double *gradient, d
     }
     nf_rows_copy(rows, r, 1, NF_FLOAT64, u, d);
     double radial = 0;
-    for (size_t k = 0; k < d; k++) radial = fma(u[k], gradient[k], radial);
+    for (size_t k = 0; k < d; k++) radial += u[k] * gradient[k];
     size_t source = nf_rows_source(rows, r);
     const double inverse = rows->inverse[source], scale = rows->scale[source];
     for (size_t k = 0; k < d; k++) {
