@@ -1,4 +1,5 @@
 #define NF_ISA_SUFFIX avx2
 #define NF_VECTOR_BYTES 32
 #define NF_TILE_ROWS 6
+#define NF_UPDATE_ROWS 3
 #include "kernel/types.inc"
