@@ -1,0 +1,124 @@
+/* From options to a loss. */
+#include <math.h>
+#include <string.h>
+
+#include "data.h"
+
+const char *cli_loss_name(const cli *app) {
+    return cli_given(app, OPT_LOSS) ? cli_get(app, OPT_LOSS)->text : "weston";
+}
+
+nf_distance_options cli_distance_options(const cli *app) {
+    nf_distance_options options = nf_distance_defaults();
+    if (cli_given(app, OPT_METRIC)) options.metric = (nf_metric)cli_get(app, OPT_METRIC)->choice;
+    options.normalize = cli_given(app, OPT_NORMALIZE);
+    options.precise = cli_given(app, OPT_PRECISE);
+    return options;
+}
+
+/* The side's own option wins over the one for both sides. */
+static const cli_value *pick(const cli *app, cli_option_id side, cli_option_id both) {
+    if (cli_given(app, side)) return cli_get(app, side);
+    return cli_given(app, both) ? cli_get(app, both) : NULL;
+}
+
+static int set_exponent(cli *app, cli_option_id side, double *exponent) {
+    const cli_value *value = pick(app, side, OPT_EXPONENT);
+    if (value == NULL) return CLI_OK;
+    const char *name = cli_given(app, side) ? cli_options[side].name : "exponent";
+    if (value->number * 2 != floor(value->number * 2)) {
+        return cli_fail(app, CLI_USAGE,
+                        "--%s is '%s': it must be a multiple of 1/2 from 1 to 8, such as 1, 1.5 "
+                        "or 2",
+                        name, cli_quote(value->text).text);
+    }
+    *exponent = value->number;
+    return CLI_OK;
+}
+
+static void set_number(const cli *app, cli_option_id id, double *number) {
+    if (cli_given(app, id)) *number = cli_get(app, id)->number;
+}
+
+/* A preset's exponent goes with its metric; with another the loss is still well defined, but it is
+ * not the paper's. */
+static void tell_metric(cli *app, const nf_loss *preset, const nf_loss *loss) {
+    if (preset->pos_metric == loss->pos_metric && preset->neg_metric == loss->neg_metric) return;
+    if (loss->pos_metric == loss->neg_metric && loss->pos_exponent == loss->neg_exponent) {
+        cli_note(app, "%s with metric %s has exponent %g (made for %s); --exponent sets another",
+                 cli_loss_name(app), nf_metric_name(loss->pos_metric), loss->pos_exponent,
+                 nf_metric_name(preset->pos_metric));
+        return;
+    }
+    cli_note(app,
+             "%s: positives use %s with exponent %g, negatives %s with exponent %g; --pos-exponent "
+             "and --neg-exponent set others",
+             cli_loss_name(app), nf_metric_name(loss->pos_metric), loss->pos_exponent,
+             nf_metric_name(loss->neg_metric), loss->neg_exponent);
+}
+
+static int check_dot(cli *app, const nf_loss *loss) {
+    if (loss->neg_metric == NF_DOT && !cli_given(app, OPT_MARGIN)) {
+        return cli_fail(app, CLI_USAGE,
+                        "metric dot (the negated product) needs an explicit --margin: negatives "
+                        "with t = -a.b below it are pushed away, e.g. --margin 0");
+    }
+    if (loss->pos_metric == NF_DOT && !cli_given(app, OPT_POS_MARGIN) &&
+        !cli_given(app, OPT_MARGIN)) {
+        return cli_fail(app, CLI_USAGE,
+                        "metric dot (the negated product) of positives needs an explicit "
+                        "--pos-margin: positives with t = -a.b above it are pulled together");
+    }
+    return CLI_OK;
+}
+
+static int check_conflicts(cli *app) {
+    if (cli_given(app, OPT_NORMALIZE) && cli_given(app, OPT_NO_NORMALIZE)) {
+        return cli_fail(app, CLI_USAGE, "--normalize and --no-normalize exclude each other");
+    }
+    return CLI_OK;
+}
+
+int cli_resolve_loss(cli *app, nf_reduction base, nf_loss *loss) {
+    nf_loss preset;
+    int code = check_conflicts(app);
+    if (code != CLI_OK) return code;
+    code = cli_status(app, nf_loss_preset(app->context, cli_loss_name(app), &preset), "--loss");
+    if (code != CLI_OK) return code;
+    *loss = preset;
+    if (loss->reduction == NF_REDUCE_MEAN) loss->reduction = base;
+    const cli_value *metric = pick(app, OPT_POS_METRIC, OPT_METRIC);
+    if (metric != NULL) loss->pos_metric = (nf_metric)metric->choice;
+    metric = pick(app, OPT_NEG_METRIC, OPT_METRIC);
+    if (metric != NULL) loss->neg_metric = (nf_metric)metric->choice;
+    code = set_exponent(app, OPT_POS_EXPONENT, &loss->pos_exponent);
+    if (code == CLI_OK) code = set_exponent(app, OPT_NEG_EXPONENT, &loss->neg_exponent);
+    if (code == CLI_OK) code = check_dot(app, loss);
+    if (code != CLI_OK) return code;
+    set_number(app, OPT_MARGIN, &loss->neg_margin);
+    set_number(app, OPT_POS_MARGIN, &loss->pos_margin);
+    set_number(app, OPT_POS_WEIGHT, &loss->pos_weight);
+    set_number(app, OPT_NEG_WEIGHT, &loss->neg_weight);
+    set_number(app, OPT_SCALE, &loss->scale);
+    if (cli_given(app, OPT_NORMALIZE)) loss->normalize = 1;
+    if (cli_given(app, OPT_NO_NORMALIZE)) loss->normalize = 0;
+    if (cli_given(app, OPT_REDUCTION)) {
+        loss->reduction = (nf_reduction)cli_get(app, OPT_REDUCTION)->choice;
+    }
+    tell_metric(app, &preset, loss);
+    return cli_status(app, nf_loss_check(app->context, loss), "loss");
+}
+
+void cli_json_loss(json_t *object, const nf_loss *loss) {
+    cli_json_text(object, "pos_metric", nf_metric_name(loss->pos_metric));
+    cli_json_text(object, "neg_metric", nf_metric_name(loss->neg_metric));
+    cli_json_number(object, "pos_exponent", loss->pos_exponent);
+    cli_json_number(object, "neg_exponent", loss->neg_exponent);
+    cli_json_number(object, "pos_margin", loss->pos_margin);
+    cli_json_number(object, "neg_margin", loss->neg_margin);
+    cli_json_number(object, "pos_weight", loss->pos_weight);
+    cli_json_number(object, "neg_weight", loss->neg_weight);
+    cli_json_number(object, "scale", loss->scale);
+    cli_json_flag(object, "normalize", loss->normalize != 0);
+    cli_json_text(object, "reduction", nf_reduction_name(loss->reduction));
+}

@@ -1,0 +1,28 @@
+/* Parts of nearfar train: options to settings, settings to metadata, events to words. */
+#ifndef NF_CLI_TRAIN_H
+#define NF_CLI_TRAIN_H
+
+#include "data.h"
+
+typedef struct cli_training {
+    cli *app;
+    bool from_pairs;    /* --left, --right, --same */
+    bool all_rows;      /* --batch-size all */
+    nf_model_options model;
+    nf_train_options options;
+    size_t epoch;       /* last finished */
+} cli_training;
+
+/* Options that do not go together are refused; the rest fill model and options. */
+int cli_train_settings(cli *app, cli_training *training);
+
+/* Write the resolved configuration and the class names (may be NULL) into the model. */
+int cli_train_metadata(cli_training *training, nf_model *model, const nf_table *names);
+
+/* The settings as JSON, as in the metadata. */
+json_t *cli_train_json(const cli_training *training);
+
+/* An nf_train_fn: warnings, progress, and whether to go on. */
+int cli_train_event(void *user, const nf_train_event *event);
+
+#endif

@@ -1,0 +1,218 @@
+/* Options of nearfar train to settings, and settings to the model's metadata. */
+#include <stdlib.h>
+
+#include "train.h"
+
+static size_t size_option(const cli *app, cli_option_id id, size_t fallback) {
+    return cli_given(app, id) ? (size_t)cli_get(app, id)->integer : fallback;
+}
+
+static double number_option(const cli *app, cli_option_id id, double fallback) {
+    return cli_given(app, id) ? cli_get(app, id)->number : fallback;
+}
+
+static void read_model(const cli *app, nf_model_options *model) {
+    const cli_value *hidden = cli_get(app, OPT_HIDDEN);
+    *model = nf_model_defaults();
+    model->hidden_layers = hidden->list_count;
+    for (size_t i = 0; i < hidden->list_count; i++) model->hidden[i] = hidden->list[i];
+    model->outputs = size_option(app, OPT_DIM, model->outputs);
+    if (cli_given(app, OPT_ACTIVATION)) {
+        model->activation = (nf_activation)cli_get(app, OPT_ACTIVATION)->choice;
+    }
+    if (cli_given(app, OPT_NO_BIAS)) model->bias = 0;
+    if (cli_given(app, OPT_NO_STANDARDIZE)) model->standardize = 0;
+    if (cli_given(app, OPT_NORMALIZE_OUTPUT)) model->normalize = 1;
+    if (cli_given(app, OPT_SEED)) model->seed = cli_get(app, OPT_SEED)->integer;
+}
+
+static void read_training(const cli *app, cli_training *training) {
+    nf_train_options *options = &training->options;
+    if (cli_given(app, OPT_SAMPLING)) {
+        options->sampling = (nf_sampling)cli_get(app, OPT_SAMPLING)->choice;
+    }
+    const cli_value *batch = cli_get(app, OPT_BATCH_SIZE);
+    if (batch->set && batch->word) {
+        training->all_rows = true;
+        if (!training->from_pairs) options->sampling = NF_SAMPLE_ALL;
+    } else if (batch->set) {
+        options->batch_size = (size_t)batch->integer;
+    }
+    options->per_class = size_option(app, OPT_PER_CLASS, options->per_class);
+    options->positive_fraction =
+        number_option(app, OPT_POSITIVE_FRACTION, options->positive_fraction);
+    options->epochs = size_option(app, OPT_EPOCHS, options->epochs);
+    if (cli_given(app, OPT_OPTIMIZER)) {
+        options->optimizer = (nf_optimizer)cli_get(app, OPT_OPTIMIZER)->choice;
+    }
+    options->lr = number_option(app, OPT_LR, options->lr);
+    options->momentum = number_option(app, OPT_MOMENTUM, options->momentum);
+    options->weight_decay = number_option(app, OPT_WEIGHT_DECAY, options->weight_decay);
+    if (cli_given(app, OPT_SCHEDULE)) {
+        options->schedule = (nf_schedule)cli_get(app, OPT_SCHEDULE)->choice;
+    }
+    options->valid_fraction = number_option(app, OPT_VALID_FRACTION, options->valid_fraction);
+    options->patience = size_option(app, OPT_PATIENCE, options->patience);
+    if (cli_given(app, OPT_SEED)) options->seed = cli_get(app, OPT_SEED)->integer;
+}
+
+/* ---- combinations ---- */
+
+static int refuse(cli *app, const cli_option_id *ids, size_t count, const char *why) {
+    for (size_t i = 0; i < count; i++) {
+        if (!cli_given(app, ids[i])) continue;
+        return cli_fail(app, CLI_USAGE, "--%s %s", cli_options[ids[i]].name, why);
+    }
+    return CLI_OK;
+}
+
+static int check_source(cli *app, bool from_pairs) {
+    static const cli_option_id labelled[] = {
+        OPT_LABELS,  OPT_UNLABELLED,     OPT_VALID,          OPT_VALID_LABELS, OPT_VALID_FRACTION,
+        OPT_PATIENCE, OPT_SAMPLING, OPT_PER_CLASS, OPT_POSITIVE_FRACTION};
+    static const cli_option_id paired[] = {OPT_WEIGHTS, OPT_SAME_ENCODING};
+    if (!from_pairs && app->args.operands == 0) {
+        return cli_fail(app, CLI_USAGE, "train needs rows: nearfar train DATA --labels FILE -o "
+                        "MODEL, or --left, --right and --same");
+    }
+    if (!from_pairs) {
+        return refuse(app, paired, 2, "goes with --left, --right and --same, which are missing");
+    }
+    if (app->args.operands > 0) {
+        return cli_fail(app, CLI_USAGE,
+                        "'%s' and --left, --right, --same exclude each other: train on one or the "
+                        "other",
+                        cli_quote(app->args.operand[0]).text);
+    }
+    if (!cli_given(app, OPT_LEFT) || !cli_given(app, OPT_RIGHT) || !cli_given(app, OPT_SAME)) {
+        return cli_fail(app, CLI_USAGE, "--left, --right and --same go together: --%s is missing",
+                        !cli_given(app, OPT_LEFT)    ? "left"
+                        : !cli_given(app, OPT_RIGHT) ? "right"
+                                                     : "same");
+    }
+    return refuse(app, labelled, sizeof labelled / sizeof *labelled,
+                  "does not go with --left, --right and --same: it is for labelled rows");
+}
+
+static int check_combinations(cli *app, const cli_training *training) {
+    static const cli_option_id per_class[] = {OPT_PER_CLASS};
+    static const cli_option_id fraction[] = {OPT_POSITIVE_FRACTION};
+    static const cli_option_id momentum[] = {OPT_MOMENTUM};
+    static const cli_option_id valid_labels[] = {OPT_VALID_LABELS};
+    static const cli_option_id valid_fraction[] = {OPT_VALID_FRACTION};
+    const nf_train_options *options = &training->options;
+    if (training->all_rows && cli_given(app, OPT_SAMPLING) &&
+        cli_get(app, OPT_SAMPLING)->choice != NF_SAMPLE_ALL) {
+        return cli_fail(app, CLI_USAGE, "--batch-size all takes every row in every step and "
+                        "excludes --sampling %s",
+                        cli_get(app, OPT_SAMPLING)->text);
+    }
+    if (options->sampling == NF_SAMPLE_ALL && cli_given(app, OPT_BATCH_SIZE) &&
+        !training->all_rows) {
+        return cli_fail(app, CLI_USAGE, "--sampling all takes every row in every step and excludes "
+                        "--batch-size %s",
+                        cli_quote(cli_get(app, OPT_BATCH_SIZE)->text).text);
+    }
+    int code = CLI_OK;
+    if (options->sampling != NF_SAMPLE_M_PER_CLASS) {
+        code = refuse(app, per_class, 1, "goes with --sampling m-per-class");
+    }
+    if (code == CLI_OK && options->sampling != NF_SAMPLE_PAIRS) {
+        code = refuse(app, fraction, 1, "goes with --sampling pairs");
+    }
+    if (code == CLI_OK && options->optimizer != NF_SGD) {
+        code = refuse(app, momentum, 1, "goes with --optimizer sgd");
+    }
+    if (code == CLI_OK && !cli_given(app, OPT_VALID)) {
+        code = refuse(app, valid_labels, 1, "goes with --valid, which is missing");
+    }
+    if (code == CLI_OK && cli_given(app, OPT_VALID)) {
+        code = refuse(app, valid_fraction, 1, "and --valid exclude each other: keep one");
+    }
+    return code;
+}
+
+int cli_train_settings(cli *app, cli_training *training) {
+    *training = (cli_training){.app = app, .options = nf_train_defaults()};
+    training->from_pairs =
+        cli_given(app, OPT_LEFT) || cli_given(app, OPT_RIGHT) || cli_given(app, OPT_SAME);
+    if (!cli_given(app, OPT_OUTPUT)) {
+        return cli_fail(app, CLI_USAGE, "train needs -o MODEL.safetensors for the result");
+    }
+    int code = check_source(app, training->from_pairs);
+    if (code != CLI_OK) return code;
+    read_model(app, &training->model);
+    read_training(app, training);
+    code = check_combinations(app, training);
+    if (code == CLI_OK) {
+        code = cli_resolve_loss(app, training->options.loss.reduction, &training->options.loss);
+    }
+    if (code == CLI_OK && training->options.loss.reduction == NF_REDUCE_NONE) {
+        code = cli_fail(app, CLI_USAGE, "--reduction none keeps one term per pair: training needs "
+                        "one number, e.g. mean-sides");
+    }
+    return code;
+}
+
+/* ---- metadata ---- */
+
+static const char *word(cli_option_id id, size_t i) { return cli_options[id].choices(i); }
+
+json_t *cli_train_json(const cli_training *training) {
+    const nf_train_options *options = &training->options;
+    const nf_model_options *model = &training->model;
+    json_t *config = json_object(), *loss = json_object();
+    cli_json_count(config, "inputs", model->inputs);
+    cli_json_shape(config, "hidden", model->hidden_layers, model->hidden);
+    cli_json_count(config, "dim", model->outputs);
+    cli_json_text(config, "activation", word(OPT_ACTIVATION, model->activation));
+    cli_json_flag(config, "bias", model->bias != 0);
+    cli_json_flag(config, "standardize", model->standardize != 0);
+    cli_json_flag(config, "normalize_output", model->normalize != 0);
+    cli_json_text(loss, "preset", cli_loss_name(training->app));
+    cli_json_loss(loss, &options->loss);
+    json_object_set_new(config, "loss", loss);
+    if (training->from_pairs) {
+        cli_json_text(config, "sampling", "left-right-same");
+    } else {
+        cli_json_text(config, "sampling", word(OPT_SAMPLING, options->sampling));
+    }
+    if (training->all_rows || options->sampling == NF_SAMPLE_ALL) {
+        cli_json_text(config, "batch_size", "all");
+    } else {
+        cli_json_count(config, "batch_size", options->batch_size);
+    }
+    cli_json_count(config, "per_class", options->per_class);
+    cli_json_number(config, "positive_fraction", options->positive_fraction);
+    cli_json_count(config, "epochs", options->epochs);
+    cli_json_text(config, "optimizer", word(OPT_OPTIMIZER, options->optimizer));
+    cli_json_number(config, "lr", options->lr);
+    cli_json_number(config, "momentum", options->momentum);
+    cli_json_number(config, "weight_decay", options->weight_decay);
+    cli_json_text(config, "schedule", word(OPT_SCHEDULE, options->schedule));
+    cli_json_number(config, "valid_fraction", options->valid_fraction);
+    cli_json_count(config, "patience", options->patience);
+    char seed[24]; /* as text: a JSON integer of 64 bits is not safe everywhere */
+    snprintf(seed, sizeof seed, "%llu", (unsigned long long)options->seed);
+    cli_json_text(config, "seed", seed);
+    return config;
+}
+
+static int set_json(cli_training *training, nf_model *model, const char *key, json_t *value) {
+    char *text = json_dumps(value, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    json_decref(value);
+    if (text == NULL) return cli_no_memory(training->app, "the model's metadata");
+    nf_status status = nf_model_set_metadata(training->app->context, model, key, text);
+    free(text);
+    return cli_status(training->app, status, "metadata");
+}
+
+int cli_train_metadata(cli_training *training, nf_model *model, const nf_table *names) {
+    int code = set_json(training, model, "config", cli_train_json(training));
+    if (code != CLI_OK || names == NULL || names->class_names == NULL) return code;
+    json_t *list = json_array();
+    for (size_t c = 0; c < names->classes; c++) {
+        json_array_append_new(list, json_string(names->class_names[c]));
+    }
+    return set_json(training, model, "class_names", list);
+}
