@@ -130,6 +130,11 @@ nf_status nf_distances_pairs(nf_context *context, const nf_distance_options *opt
     if (status == NF_OK && out == NULL && count > 0) {
         status = nf_fail(context, NF_ERR_ARG, "out is NULL: it must hold %zu values", count);
     }
+    if (status == NF_OK) {
+        nf_matrix_out view = {out, x.type, 1, count, count};
+        status = nf_check_overlap(context, view, "out", x, "x");
+        if (status == NF_OK) status = nf_check_overlap(context, view, "out", y, "y");
+    }
     if (status == NF_OK && count > 0) {
         nf_pair_distances_init(context, &job.pairs, rows.options.metric, rows.x, rows.y,
                                rows.options.precise);

@@ -12,6 +12,38 @@ nf_status nf_check_gradient(nf_context *context, nf_matrix_out gradient, const c
     return status == NF_OK ? nf_check_overlap(context, gradient, name, x, x_name) : status;
 }
 
+static nf_matrix as_input(nf_matrix_out out) {
+    return (nf_matrix){out.data, out.type, out.rows, out.cols, out.ld};
+}
+
+nf_status nf_check_gradients(nf_context *context, const nf_matrix_out gradient[2],
+                             const char *const name[2], const nf_matrix x[2],
+                             const char *const x_name[2]) {
+    nf_status status = NF_OK;
+    for (int s = 0; s < 2 && status == NF_OK; s++) {
+        status = nf_check_gradient(context, gradient[s], name[s], x[s], x_name[s]);
+        if (status == NF_OK) {
+            status = nf_check_overlap(context, gradient[s], name[s], x[1 - s], x_name[1 - s]);
+        }
+    }
+    if (status != NF_OK) return status;
+    return nf_check_overlap(context, gradient[1], name[1], as_input(gradient[0]), name[0]);
+}
+
+nf_status nf_check_terms(nf_context *context, double *terms, size_t count,
+                         const nf_matrix_out gradient[2], const char *const name[2],
+                         const nf_matrix x[2], const char *const x_name[2]) {
+    nf_matrix_out view = {terms, NF_FLOAT64, 1, count, count};
+    nf_status status = NF_OK;
+    for (int s = 0; s < 2 && status == NF_OK; s++) {
+        status = nf_check_overlap(context, view, "terms", x[s], x_name[s]);
+        if (status == NF_OK) {
+            status = nf_check_overlap(context, view, "terms", as_input(gradient[s]), name[s]);
+        }
+    }
+    return status;
+}
+
 nf_status nf_check_labels(nf_context *context, nf_labels labels, const char *name, size_t rows,
                           const char *x_name) {
     if (labels.n != rows) {

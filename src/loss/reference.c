@@ -191,11 +191,11 @@ nf_status nf_loss_reference(nf_context *context, const nf_loss *loss, const nf_l
     }
     if (status == NF_OK) status = check_sets(context, sets);
     if (status == NF_OK) {
-        status = nf_check_gradient(context, query_gradient, "query_gradient", sets->query, "query");
-    }
-    if (status == NF_OK) {
-        status = nf_check_gradient(context, reference_gradient, "reference_gradient",
-                                   sets->reference, "reference");
+        const nf_matrix x[2] = {sets->query, sets->reference};
+        const nf_matrix_out gradient[2] = {query_gradient, reference_gradient};
+        const char *const x_name[2] = {"query", "reference"};
+        const char *const name[2] = {"query_gradient", "reference_gradient"};
+        status = nf_check_gradients(context, gradient, name, x, x_name);
     }
     if (status == NF_OK) status = number_labels(context, sets, &state);
     if (status == NF_OK) {

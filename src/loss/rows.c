@@ -15,6 +15,18 @@ static nf_status check_same(nf_context *context, const uint8_t *same, size_t cou
     return NF_OK;
 }
 
+static nf_status check_outputs(nf_context *context, nf_matrix left, nf_matrix right,
+                               const nf_pair_terms *extras, nf_matrix_out left_gradient,
+                               nf_matrix_out right_gradient) {
+    const nf_matrix x[2] = {left, right};
+    const nf_matrix_out gradient[2] = {left_gradient, right_gradient};
+    const char *const x_name[2] = {"left", "right"};
+    const char *const name[2] = {"left_gradient", "right_gradient"};
+    nf_status status = nf_check_gradients(context, gradient, name, x, x_name);
+    if (status != NF_OK || extras == NULL) return status;
+    return nf_check_terms(context, extras->terms, left.rows, gradient, name, x, x_name);
+}
+
 nf_status nf_loss_rows(nf_context *context, const nf_loss *loss, nf_matrix left, nf_matrix right,
                        const uint8_t *same, const double *weight, const nf_pair_terms *extras,
                        nf_loss_result *result, nf_matrix_out left_gradient,
@@ -36,10 +48,7 @@ nf_status nf_loss_rows(nf_context *context, const nf_loss *loss, nf_matrix left,
         status = nf_list_check_extras(context, weight, extras, left.rows, loss->reduction);
     }
     if (status == NF_OK) {
-        status = nf_check_gradient(context, left_gradient, "left_gradient", left, "left");
-    }
-    if (status == NF_OK) {
-        status = nf_check_gradient(context, right_gradient, "right_gradient", right, "right");
+        status = check_outputs(context, left, right, extras, left_gradient, right_gradient);
     }
     if (status == NF_OK) {
         nf_list_job job = {.loss = loss,
