@@ -1,0 +1,353 @@
+/* Every kernel of every instruction set of this machine: the same bits as the scalar one, which has
+ * the bits of a naive chain; nothing read or written outside the arrays. */
+#include "probe.h"
+#include "support.h"
+
+#include <math.h>
+
+#include "base/random.h"
+#include "kernel/kernel.h"
+
+typedef struct tables {
+    nf_context *context[4];
+    size_t count;
+} tables;
+
+static int make_tables(void **state) {
+    static tables t; /* cmocka's state; one per program */
+    nf_isa isa[4];
+    t.count = probe_isas(isa);
+    for (size_t k = 0; k < t.count; k++) t.context[k] = test_context_isa(1, isa[k]);
+    *state = &t;
+    return 0;
+}
+
+static int free_tables(void **state) {
+    tables *t = *state;
+    for (size_t k = 0; k < t->count; k++) nf_context_free(t->context[k]);
+    return 0;
+}
+
+/* ---- data ------------------------------------------------------------------------------------- */
+
+static void put(nf_type type, void *out, size_t k, double value) {
+    if (type == NF_FLOAT32) ((float *)out)[k] = (float)value;
+    else ((double *)out)[k] = value;
+}
+
+static double get(nf_type type, const void *in, size_t k) {
+    return type == NF_FLOAT32 ? (double)((const float *)in)[k] : ((const double *)in)[k];
+}
+
+/* Ordinary values, or (wild) also denormals, huge ones, zeros of both signs, Inf and NaN. */
+static void fill(nf_type type, void *out, size_t count, uint64_t seed, int wild) {
+    static const double specials[] = {0, -0.0, INFINITY, -INFINITY, NAN, 0x1p-149, -0x1p-140,
+                                      0x1p-1074, 0x1p127, -0x1p1000, 1, -1};
+    for (size_t k = 0; k < count; k++) {
+        double value = 2 * nf_random_unit(seed, 1, k) - 1;
+        if (wild && nf_random_below(seed, 2, k, 4) == 0) {
+            value = specials[nf_random_below(seed, 3, k, sizeof specials / sizeof *specials)];
+        }
+        put(type, out, k, value);
+    }
+}
+
+static probe_guard filled(nf_type type, size_t count, uint64_t seed, int wild, int at_end) {
+    probe_guard guard = probe_guard_make(count * nf_type_size(type), at_end);
+    fill(type, guard.data, count, seed, wild);
+    probe_guard_read_only(&guard);
+    return guard;
+}
+
+/* Same bits, or both NaN: which NaN comes out of two is not promised. */
+static int same_values(nf_type type, const void *a, const void *b, size_t count) {
+    size_t size = nf_type_size(type);
+    for (size_t k = 0; k < count; k++) {
+        if (memcmp((const char *)a + k * size, (const char *)b + k * size, size) == 0) continue;
+        if (!isnan(get(type, a, k)) || !isnan(get(type, b, k))) return 0;
+    }
+    return 1;
+}
+
+typedef struct shape {
+    nf_type type;
+    size_t rows, cols, d, gap;
+    int wild, at_end;
+    uint64_t seed;
+} shape;
+
+/* The grid: every inner size to 67 and some larger, row and column counts around register tiles. */
+static shape grid_shape(size_t t) {
+    static const size_t larger[] = {95, 96, 97, 128, 200, 511};
+    static const size_t counts[] = {1, 2, 3, 5, 6, 7, 8, 11, 12, 13, 15, 16, 17, 31, 32, 33, 48, 96};
+    shape s = {.type = t % 2 == 0 ? NF_FLOAT32 : NF_FLOAT64, .seed = t};
+    size_t step = t / 2 % 74;
+    s.d = step < 68 ? step : larger[step - 68];
+    s.rows = counts[(t * 7 + t / 148) % 18];
+    s.cols = counts[(t * 5 + 3) % 18];
+    s.gap = t / 3 % 3;
+    s.wild = t / 4 % 2;
+    s.at_end = t / 5 % 2;
+    return s;
+}
+#define GRID (2 * 74 * 6)
+
+static void fail_shape(const char *kernel, nf_context *context, const shape *s) {
+    fail_msg("%s on %s: %s, rows %zu, cols %zu, d %zu, gap %zu, wild %d", kernel,
+             nf_context_isa(context), s->type == NF_FLOAT32 ? "float32" : "float64", s->rows,
+             s->cols, s->d, s->gap, s->wild);
+}
+
+/* ---- naive chains ------------------------------------------------------------------------------ */
+
+enum { SQDIST, DOT, CITYBLOCK };
+
+static double naive_distance(int kind, nf_type type, const void *a, const void *b, size_t d) {
+    float f = 0;
+    double g = 0;
+    for (size_t k = 0; k < d; k++) {
+        if (type == NF_FLOAT32) {
+            float x = ((const float *)a)[k], y = ((const float *)b)[k], v = x - y;
+            f = kind == SQDIST ? fmaf(v, v, f) : kind == DOT ? fmaf(x, y, f) : f + fabsf(v);
+        } else {
+            double x = ((const double *)a)[k], y = ((const double *)b)[k], v = x - y;
+            g = kind == SQDIST ? fma(v, v, g) : kind == DOT ? fma(x, y, g) : g + fabs(v);
+        }
+    }
+    return type == NF_FLOAT32 ? (double)f : g;
+}
+
+static int agrees(double got, double want) { return got == want || (isnan(got) && isnan(want)); }
+
+/* ---- distances --------------------------------------------------------------------------------- */
+
+typedef void (*tile_fn)(void *, size_t, const void *, size_t, const void *, size_t, size_t, size_t);
+typedef void (*row_fn)(void *, const void *const *, const void *const *, size_t, size_t);
+
+static void check_distances(tables *t, const shape *s) {
+    size_t size = nf_type_size(s->type), ld = s->d + s->gap, ldo = nf_pad(s->type, s->cols) + 3;
+    probe_guard a = filled(s->type, s->rows * ld, s->seed, s->wild, s->at_end);
+    probe_guard b = filled(s->type, s->cols * ld, s->seed + 9000, s->wild, s->at_end);
+    size_t out_count = (s->rows - 1) * ldo + nf_pad(s->type, s->cols);
+    probe_guard panel = probe_guard_make(nf_pad(s->type, s->cols) * s->d * size, s->at_end);
+    char *want_panel = malloc(panel.map_bytes);
+    for (size_t k = 0; k < t->count; k++) {
+        const nf_kernels *table = nf_kernels_get(t->context[k], s->type);
+        size_t panel_bytes = nf_pad(s->type, s->cols) * s->d * size;
+        if (s->d > 0) memset(panel.data, 0x5A, panel_bytes);
+        table->pack(panel.data, b.data, ld, s->cols, s->d);
+        if (k == 0) memcpy(want_panel, panel.data, panel_bytes);
+        if (memcmp(want_panel, panel.data, panel_bytes) != 0) fail_shape("pack", t->context[k], s);
+        const tile_fn tile[] = {table->sqdist, table->dot, table->cityblock};
+        for (int kind = 0; kind < 3; kind++) {
+            probe_guard out = probe_guard_make(out_count * size, 1);
+            tile[kind](out.data, ldo, a.data, ld, panel.data, s->rows, s->cols, s->d);
+            for (size_t r = 0; r < s->rows; r++) {
+                for (size_t c = 0; c < s->cols; c++) {
+                    double naive = naive_distance(kind, s->type, (char *)a.data + r * ld * size,
+                                                  (char *)b.data + c * ld * size, s->d);
+                    if (!agrees(get(s->type, out.data, r * ldo + c), naive)) {
+                        fail_shape("tile", t->context[k], s);
+                    }
+                }
+            }
+            probe_guard_free(&out);
+        }
+    }
+    free(want_panel);
+    probe_guard_free(&panel);
+    probe_guard_free(&a);
+    probe_guard_free(&b);
+}
+
+static void check_rows(tables *t, const shape *s) {
+    size_t size = nf_type_size(s->type), ld = s->d + s->gap;
+    probe_guard a = filled(s->type, s->rows * ld, s->seed, s->wild, s->at_end);
+    const void *left[96], *right[96];
+    for (size_t p = 0; p < s->rows; p++) {
+        left[p] = (char *)a.data + p * ld * size;
+        right[p] = (char *)a.data + (p * 7 + 3) % s->rows * ld * size;
+    }
+    for (size_t k = 0; k < t->count; k++) {
+        const nf_kernels *table = nf_kernels_get(t->context[k], s->type);
+        const row_fn rows[] = {table->row_sqdist, table->row_dot, table->row_cityblock};
+        for (int kind = 0; kind < 3; kind++) {
+            probe_guard out = probe_guard_make(s->rows * size, 1);
+            rows[kind](out.data, left, right, s->rows, s->d);
+            for (size_t p = 0; p < s->rows; p++) {
+                double naive = naive_distance(kind, s->type, left[p], right[p], s->d);
+                if (!agrees(get(s->type, out.data, p), naive)) fail_shape("rows", t->context[k], s);
+            }
+            probe_guard_free(&out);
+        }
+    }
+    probe_guard_free(&a);
+}
+
+static void distances_are_naive_chains(void **state) {
+    for (size_t t = 0; t < GRID; t++) {
+        shape s = grid_shape(t);
+        check_distances(*state, &s);
+        check_rows(*state, &s);
+    }
+}
+
+/* ---- updates ----------------------------------------------------------------------------------- */
+
+typedef void (*update_fn)(void *, size_t, const void *, size_t, size_t, const void *, size_t,
+                          const void *, size_t, size_t, size_t, size_t);
+enum { DIFFERENCE, PRODUCT, SIGN };
+
+typedef struct update_data {
+    const void *w, *x, *b;
+    size_t row_step, step, ld;
+} update_data;
+
+static double naive_update(int kind, nf_type type, const update_data *u, size_t r, size_t c,
+                           size_t n) {
+    float f = 0;
+    double g = 0;
+    for (size_t s = 0; s < n; s++) {
+        double w = get(type, u->w, r * u->row_step + s * u->step);
+        double x = get(type, u->x, r * u->ld + c), b = get(type, u->b, s * u->ld + c);
+        if (type == NF_FLOAT32) {
+            float wf = (float)w, v = (float)x - (float)b;
+            float sign = v > 0 ? wf : v < 0 ? -wf : 0;
+            f = kind == DIFFERENCE ? fmaf(wf, v, f) : kind == PRODUCT ? fmaf(wf, (float)b, f) : f + sign;
+        } else {
+            double v = x - b, sign = v > 0 ? w : v < 0 ? -w : 0;
+            g = kind == DIFFERENCE ? fma(w, v, g) : kind == PRODUCT ? fma(w, b, g) : g + sign;
+        }
+    }
+    return type == NF_FLOAT32 ? (double)f : g;
+}
+
+static void check_updates(tables *t, const shape *s, int transposed) {
+    size_t size = nf_type_size(s->type), ld = nf_pad(s->type, s->d) + nf_lanes(s->type) * (s->gap % 2);
+    update_data u = {.ld = ld};
+    size_t ldw = (transposed ? s->rows : s->cols) + s->gap;
+    u.row_step = transposed ? 1 : ldw;
+    u.step = transposed ? ldw : 1;
+    probe_guard w = filled(s->type, (transposed ? s->cols : s->rows) * ldw, s->seed, 0, s->at_end);
+    probe_guard x = filled(s->type, s->rows * ld, s->seed + 1, 0, s->at_end);
+    probe_guard b = filled(s->type, s->cols * ld, s->seed + 2, 0, s->at_end);
+    u.w = w.data, u.x = x.data, u.b = b.data;
+    for (size_t k = 0; k < t->count; k++) {
+        const nf_kernels *table = nf_kernels_get(t->context[k], s->type);
+        const update_fn update[] = {table->update_difference, table->update_product, table->update_sign};
+        for (int kind = 0; kind < 3; kind++) {
+            probe_guard out = probe_guard_make(s->rows * ld * size, s->at_end);
+            const void *own = kind == PRODUCT ? NULL : x.data;
+            update[kind](out.data, ld, w.data, u.row_step, u.step, own, ld, b.data, ld, s->rows,
+                         s->cols, s->d);
+            for (size_t r = 0; r < s->rows; r++) {
+                for (size_t c = 0; c < s->d; c++) {
+                    double naive = naive_update(kind, s->type, &u, r, c, s->cols);
+                    if (!agrees(get(s->type, out.data, r * ld + c), naive)) {
+                        fail_shape(kind == SIGN ? "update_sign" : "update", t->context[k], s);
+                    }
+                }
+            }
+            probe_guard_free(&out);
+        }
+    }
+    probe_guard_free(&w);
+    probe_guard_free(&x);
+    probe_guard_free(&b);
+}
+
+static void updates_are_naive_chains(void **state) {
+    for (size_t t = 0; t < GRID; t++) {
+        shape s = grid_shape(t);
+        check_updates(*state, &s, (int)(t / 7 % 2));
+    }
+}
+
+/* A sign of equal numbers is 0, whatever the weight. */
+static void the_sign_of_a_zero_difference_is_zero(void **state) {
+    tables *t = *state;
+    float x[16] = {1, 2, 0, -0.0f}, b[16] = {1, 3, -0.0f, 0}, w = 5, out[16];
+    for (size_t k = 0; k < t->count; k++) {
+        const nf_kernels *table = nf_kernels_get(t->context[k], NF_FLOAT32);
+        table->update_sign(out, 16, &w, 1, 1, x, 16, b, 16, 1, 1, 4);
+        assert_true(out[0] == 0 && out[1] == -5 && out[2] == 0 && out[3] == 0);
+    }
+}
+
+/* ---- element by element ------------------------------------------------------------------------ */
+
+static void elementwise_kernels_agree(void **state) {
+    tables *t = *state;
+    for (size_t count = 0; count < 600; count += count < 70 ? 1 : 53) {
+        for (int c = 0; c < 4; c++) {
+            nf_type type = c % 2 == 0 ? NF_FLOAT32 : NF_FLOAT64;
+            size_t size = nf_type_size(type);
+            probe_guard in = filled(type, count, count + 1, c / 2, 1);
+            char *want = malloc(count * size + 1);
+            for (int transform = NF_T_RAW; transform <= NF_T_NEGATED; transform++) {
+                for (size_t k = 0; k < t->count; k++) {
+                    probe_guard out = probe_guard_make(count * size, 1);
+                    memcpy(out.data, in.data, count * size);
+                    nf_kernels_get(t->context[k], type)->distance(out.data, count, (nf_transform)transform);
+                    if (k == 0) memcpy(want, out.data, count * size);
+                    assert_true(same_values(type, out.data, want, count));
+                    probe_guard_free(&out);
+                }
+                for (size_t e = 0; e < count; e++) {
+                    double v = get(type, in.data, e), got = get(type, want, e);
+                    double root = type == NF_FLOAT32 ? (double)sqrtf((float)v) : sqrt(v);
+                    assert_true(agrees(got, transform == NF_T_RAW    ? v
+                                            : transform == NF_T_SQRT ? root
+                                            : transform == NF_T_HALF
+                                                ? (type == NF_FLOAT32 ? (double)((float)v / 2) : v / 2)
+                                                : -v));
+                }
+            }
+            double *sum = calloc(count + 1, sizeof *sum);
+            for (size_t k = 0; k < t->count; k++) {
+                for (size_t e = 0; e < count; e++) sum[e] = 0.1 * (double)e;
+                nf_kernels_get(t->context[k], type)->accumulate(sum, in.data, count);
+                for (size_t e = 0; e < count; e++) {
+                    assert_true(agrees(sum[e], 0.1 * (double)e + get(type, in.data, e)));
+                }
+            }
+            free(sum);
+            free(want);
+            probe_guard_free(&in);
+        }
+    }
+}
+
+static void outside_finds_the_one(void **state) {
+    tables *t = *state;
+    const double bad[] = {-0.5, 2.5, NAN, INFINITY, -INFINITY};
+    for (size_t k = 0; k < t->count; k++) {
+        for (int c = 0; c < 2; c++) {
+            nf_type type = c == 0 ? NF_FLOAT32 : NF_FLOAT64;
+            const nf_kernels *table = nf_kernels_get(t->context[k], type);
+            for (size_t count = 0; count < 70; count++) {
+                probe_guard in = probe_guard_make(count * nf_type_size(type), 1);
+                for (size_t e = 0; e < count; e++) put(type, in.data, e, (double)(e % 5) / 2);
+                assert_false(table->outside(in.data, count, 0, 2));
+                for (size_t e = 0; e < count; e++) {
+                    double kept = get(type, in.data, e);
+                    put(type, in.data, e, bad[e % 5]);
+                    assert_true(table->outside(in.data, count, 0, 2));
+                    put(type, in.data, e, kept);
+                }
+                probe_guard_free(&in);
+            }
+        }
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(distances_are_naive_chains),
+        cmocka_unit_test(updates_are_naive_chains),
+        cmocka_unit_test(the_sign_of_a_zero_difference_is_zero),
+        cmocka_unit_test(elementwise_kernels_agree),
+        cmocka_unit_test(outside_finds_the_one),
+    };
+    return cmocka_run_group_tests(tests, make_tables, free_tables);
+}
