@@ -259,6 +259,20 @@ static void note_kink(ref_result *r, long double t, double margin) {
     if (gap < r->kink) r->kink = gap;
 }
 
+/* The size of the numbers t - margin is the difference of. */
+static long double distance_size(const ref_problem *p, size_t k, long double t) {
+    const ref_pair *pair = &p->pairs[k];
+    const double *a = p->x + pair->i * p->d, *b = (p->y != NULL ? p->y : p->x) + pair->j * p->d;
+    long double size = fabsl(t), products = 0;
+    size += fabsl((long double)(pair->same ? p->loss.pos_margin : p->loss.neg_margin));
+    /* Unit rows are rounded: an absolute error. */
+    if (p->loss.normalize) size += 1;
+    if ((pair->same ? p->loss.pos_metric : p->loss.neg_metric) == NF_COSINE) return size + 1;
+    if ((pair->same ? p->loss.pos_metric : p->loss.neg_metric) != NF_DOT) return size;
+    for (size_t c = 0; c < p->d; c++) products += fabsl((long double)a[c] * (long double)b[c]);
+    return size + (p->loss.normalize ? 1 : products);
+}
+
 /* One pair: its term, counts, and the derivative w dphi/dt. */
 static long double evaluate_pair(const ref_problem *p, size_t k, long double t, ref_result *r) {
     const nf_loss *loss = &p->loss;
@@ -272,14 +286,19 @@ static long double evaluate_pair(const ref_problem *p, size_t k, long double t, 
     if (same) r->positive_pairs++, r->mean_positive_distance += t;
     if (!same) r->negative_pairs++, r->mean_negative_distance += t;
     r->coincident_negatives += !same && t == 0;
-    r->terms[k] = 0;
+    r->terms[k] = r->term_condition[k] = 0;
     if (!(excess > 0) || weight == 0) return 0;
     if (same) r->active_positive++;
     if (!same) r->active_negative++;
     r->terms[k] = (long double)p->pairs[k].weight * weight * power(excess, exponent);
     long double slope = (long double)p->pairs[k].weight * weight * (long double)exponent *
                         power(excess, exponent - 1);
+    r->term_condition[k] = slope * distance_size(p, k, t);
     return same ? slope : -slope;
+}
+
+static long double pair_norm(const unit_row *row, const long double *g, size_t d, int unit) {
+    return ref_norm(g, d) / (unit && row->length > 0 ? row->length : 1);
 }
 
 static void add_pair_gradient(const ref_problem *p, size_t k, long double factor, ref_result *r,
@@ -290,7 +309,12 @@ static void add_pair_gradient(const ref_problem *p, size_t k, long double factor
     const double *y = p->y != NULL ? p->y : p->x;
     unit_row a = make_row(p->x + pair->i * p->d, p->d, unit);
     unit_row b = make_row(y + pair->j * p->d, p->d, unit);
-    distance_gradient(metric, &a, &b, p->d, ga, gb);
+    long double t = distance_gradient(metric, &a, &b, p->d, ga, gb);
+    double margin = pair->same ? p->loss.pos_margin : p->loss.neg_margin;
+    double exponent = pair->same ? p->loss.pos_exponent : p->loss.neg_exponent;
+    long double bend = (long double)(exponent - 1) / fabsl(t - (long double)margin);
+    r->gradient_condition += fabsl(factor) * (1 + bend * distance_size(p, k, t)) *
+                             (pair_norm(&a, ga, p->d, unit) + pair_norm(&b, gb, p->d, unit));
     long double *gy = p->y != NULL ? r->gradient_y : r->gradient_x;
     add_gradient(r->gradient_x + pair->i * p->d, &a, ga, p->d, unit, factor);
     add_gradient(gy + pair->j * p->d, &b, gb, p->d, unit, factor);
@@ -317,6 +341,7 @@ ref_result ref_evaluate(const ref_problem *p) {
     long double *ga = must(malloc((p->d + 1) * sizeof *ga));
     long double *gb = must(malloc((p->d + 1) * sizeof *gb));
     r.terms = must(malloc(bytes));
+    r.term_condition = must(malloc(bytes));
     r.gradient_x = must(calloc(p->n * p->d + 1, sizeof(long double)));
     if (p->y != NULL) r.gradient_y = must(calloc(p->m * p->d + 1, sizeof(long double)));
     for (size_t k = 0; k < p->count; k++) {
@@ -325,6 +350,7 @@ ref_result ref_evaluate(const ref_problem *p) {
     reduction_factors(p, &r, factor);
     for (size_t k = 0; k < p->count; k++) {
         r.value += factor[k] * r.terms[k];
+        r.value_condition += factor[k] * r.term_condition[k];
         if (p->upstream != NULL) { /* scales the gradient only */
             factor[k] *= (long double)p->upstream[p->loss.reduction == NF_REDUCE_NONE ? k : 0];
         }
@@ -341,6 +367,7 @@ ref_result ref_evaluate(const ref_problem *p) {
 
 void ref_result_free(ref_result *result) {
     free(result->terms);
+    free(result->term_condition);
     free(result->gradient_x);
     free(result->gradient_y);
     memset(result, 0, sizeof *result);

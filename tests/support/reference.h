@@ -52,6 +52,10 @@ typedef struct ref_result {
     long double *terms;                /* (count) w phi */
     long double *gradient_x, *gradient_y; /* (n, d), (m, d) or NULL */
     double kink; /* smallest |t - margin| over all pairs, relative to 1 + |margin| */
+    /* How value, terms and gradient react to a relative error of the distances: first derivatives
+     * times the size of what t - margin is made of. */
+    long double value_condition, gradient_condition;
+    long double *term_condition; /* (count) */
 } ref_result;
 
 /* The pairs of each form; free(problem.pairs) through ref_problem_free. */

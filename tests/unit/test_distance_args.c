@@ -67,6 +67,11 @@ static void bad_arguments_are_named(void **state) {
     view = nf_matrix_out_f32(x + 2, 3, 3);
     assert_fails(context, nf_distances_full(context, NULL, vx, vx, view), NF_ERR_ARG, "overlap");
     assert_fails(context, nf_distances_condensed(context, NULL, vx, x + 11), NF_ERR_ARG, "overlap");
+    const int64_t index[3] = {0, 1, 2};
+    assert_fails(context, nf_distances_pairs(context, NULL, vx, vx, index, index, 3, x + 10), NF_ERR_ARG,
+                 "overlap");
+    assert_fails(context, nf_distances_pairs(context, NULL, vx, vx, index, index, 3, NULL), NF_ERR_ARG,
+                 "out");
     assert_fails(context, nf_distances_condensed(context, NULL, vx, NULL), NF_ERR_ARG, "out");
     view = (nf_matrix_out){out, NF_FLOAT64, 3, 3, 3};
     assert_fails(context, nf_distances_full(context, NULL, vx, vx, view), NF_ERR_ARG, "float32");
