@@ -80,8 +80,10 @@ NF_API NF_MUST_USE nf_status nf_distances_pairs(nf_context *context,
  * smaller index. index (n, k) and distance (n, k; query's type; may be NULL) are row-major.
  * With `exclude_self` non-zero, query and reference must have the same number of rows and row i
  * is not a neighbour of query i (for neighbours within one set pass it twice).
- * Needs 1 <= k <= m (m - 1 with exclude_self). NaN distances (allow_nonfinite) come last.
- * Memory O(threads * block), never n x m. */
+ * Distances are bit for bit those of nf_distances_full, and so is the order. Needs 1 <= k <= m
+ * (m - 1 with exclude_self). NaN distances (allow_nonfinite) come last. Memory O(n k) for the
+ * results until they are complete and O(threads * block), never n x m. Errors as
+ * nf_distances_full. */
 NF_API NF_MUST_USE nf_status nf_knn(nf_context *context, const nf_distance_options *options,
                                     nf_matrix query, nf_matrix reference, size_t k,
                                     int exclude_self, int64_t *index, void *distance);
