@@ -8,6 +8,9 @@
 /* Largest number of rows for which every pair count and rank fits 64 bits. */
 #define NF_MAX_ROWS UINT32_MAX
 
+/* Data there, not too many rows, and not exactly {-1, +1} while -1 means unlabelled (partition.c). */
+nf_status nf_labels_check(nf_context *context, nf_labels labels, const char *name) NF_MUST_USE;
+
 /* ---- walk (walk.c) -------------------------------------------------------------------------- */
 
 /* A position in the ascending sequence of all pairs of one kind. Time per pair is O(1) whatever the

@@ -41,13 +41,14 @@ static nf_status grow(nf_context *context, label_table *table, const int64_t *cl
     return NF_OK;
 }
 
-static nf_status check_labels(nf_context *context, nf_labels labels) {
+nf_status nf_labels_check(nf_context *context, nf_labels labels, const char *name) {
     if (labels.n > NF_MAX_ROWS) {
         return nf_fail(context, NF_ERR_RANGE,
-                       "labels has %zu rows: 64-bit pair counts hold for at most 2^32 - 1", labels.n);
+                       "%s has %zu rows: 64-bit pair counts hold for at most 2^32 - 1", name,
+                       labels.n);
     }
     if (labels.data == NULL && labels.n > 0) {
-        return nf_fail(context, NF_ERR_ARG, "labels has %zu rows but no data: pass a pointer to it",
+        return nf_fail(context, NF_ERR_ARG, "%s has %zu rows but no data: pass a pointer to it", name,
                        labels.n);
     }
     if (!labels.has_unlabelled) return NF_OK;
@@ -59,8 +60,9 @@ static nf_status check_labels(nf_context *context, nf_labels labels) {
     }
     if (!minus || !plus) return NF_OK;
     return nf_fail(context, NF_ERR_DATA,
-                   "labels are exactly -1 and +1 while -1 means unlabelled, so half of them would "
-                   "vanish: set has_unlabelled = 0 if -1 is a class, or number the classes from 0");
+                   "%s are exactly -1 and +1 while -1 means unlabelled, so half of them would vanish: "
+                   "set has_unlabelled = 0 if -1 is a class, or number the classes from 0",
+                   name);
 }
 
 /* Class number of each row (-1: unlabelled) and the label of each class, by first appearance. */
@@ -144,7 +146,7 @@ nf_status nf_partition_create(nf_context *context, nf_labels labels, nf_partitio
     nf_scope scope = nf_scope_enter(context);
     int64_t *class_of = NULL, *class_label = NULL;
     size_t classes = 0;
-    nf_status status = check_labels(context, labels);
+    nf_status status = nf_labels_check(context, labels, "labels");
     if (status == NF_OK) {
         status = nf_scratch(context, &class_of, labels.n, sizeof *class_of, "class of each row");
     }

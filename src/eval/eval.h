@@ -1,0 +1,125 @@
+/* Internals of the evaluation. */
+#ifndef NF_EVAL_EVAL_H
+#define NF_EVAL_EVAL_H
+
+#include "distance/strips.h"
+#include "eval/curve.h"
+#include "eval/order.h"
+#include "nearfar/eval.h"
+
+/* ---- the rows (sets.c) ---------------------------------------------------------------------- */
+
+/* What is compared: labelled rows only, classes numbered across both sides. */
+typedef struct nf_eval_sets {
+    nf_matrix query, reference; /* compact: every row has a class */
+    const uint32_t *query_class, *reference_class;
+    const int64_t *query_id, *reference_id; /* NULL: nothing is excluded by id */
+    bool self; /* reference is the query set: row i is not compared with itself, pairs are i < j */
+    size_t classes;
+    uint64_t positive_pairs, negative_pairs; /* self only: known from the labels */
+} nf_eval_sets;
+
+/* Names of the arguments in messages, and the arguments; reference side unused when self. */
+typedef struct nf_eval_input {
+    nf_matrix query, reference;
+    nf_labels query_labels, reference_labels;
+    const int64_t *query_ids, *reference_ids;
+    bool self;
+} nf_eval_input;
+
+nf_status nf_eval_sets_make(nf_context *context, const nf_eval_input *input,
+                            nf_eval_sets *sets) NF_MUST_USE;
+
+/* Whether query i is not compared with reference j. */
+static inline bool nf_eval_excluded(const nf_eval_sets *sets, size_t i, size_t j) {
+    if (sets->self) return i == j;
+    return sets->query_id != NULL && sets->query_id[i] == sets->reference_id[j];
+}
+
+/* ---- retrieval (retrieval.c) ---------------------------------------------------------------- */
+
+typedef struct nf_retrieval {
+    const nf_eval_sets *sets;
+    const nf_eval_options *options;
+    size_t largest_k;   /* of recall and kNN */
+    bool *dropped;      /* per query: no relevant row */
+    uint32_t *first;    /* per query: rank of the first relevant row, from 1 */
+    double *precision;  /* per query: R-precision */
+    double *average;    /* per query: average precision at R */
+    bool *voted;        /* per query: the kNN vote is right */
+    unsigned char *scratch;
+    size_t worker_bytes;
+} nf_retrieval;
+
+nf_status nf_retrieval_begin(nf_context *context, const nf_eval_sets *sets,
+                             const nf_eval_options *options, nf_retrieval *retrieval) NF_MUST_USE;
+
+/* Distances of query i to every reference row. From workers, each query once. */
+void nf_retrieval_row(nf_retrieval *retrieval, int worker, size_t i, nf_type type,
+                      const void *distance);
+
+void nf_retrieval_result(const nf_retrieval *retrieval, nf_eval_result *result);
+
+/* ---- verification (verify.c) ---------------------------------------------------------------- */
+
+/* Limits of memory; results do not depend on them. */
+typedef struct nf_eval_limits {
+    size_t collect;       /* pairs that are simply collected and sorted */
+    size_t fine_bytes;    /* memory for fine counts, at least those of one bin */
+    uint64_t narrow;      /* bins with fewer pairs are counted in 32 bits */
+    size_t strip_elements;
+} nf_eval_limits;
+
+nf_eval_limits nf_eval_default_limits(void);
+
+#define NF_COARSE_BINS 65536 /* upper half of a float32 key; the lower half is the fine count */
+
+typedef enum nf_verify_mode { NF_VERIFY_COLLECT, NF_VERIFY_COARSE, NF_VERIFY_FINE } nf_verify_mode;
+
+/* Exact order statistics of all pairs in bounded memory. Coarse bins of distances are counted first;
+ * a bin with pairs of one side only is settled by its counts, any other needs its distances one by
+ * one, counted in passes of as many bins as memory allows. */
+typedef struct nf_verify {
+    const nf_eval_sets *sets;
+    nf_eval_limits limits;
+    nf_verify_mode mode;
+    nf_ranked *pair, *spare;  /* collect: key and, as index, sameness */
+    size_t pairs;
+    uint64_t *coarse;         /* (bins, 2) negatives, positives */
+    uint32_t *local;          /* (workers, bins, 2), not yet in coarse */
+    uint64_t local_pairs;     /* at most this many are in local */
+    bool *refined;            /* (bins) needs its distances one by one */
+    uint32_t *slot;           /* (bins) 1 + place of the bin in fine; 0: not in this pass */
+    void *fine;               /* (slots, 65536, 2) atomic counters */
+    bool wide;                /* of 64 bits */
+    size_t bins_done;         /* bins below are in the curve */
+    size_t bins_end;          /* end of this pass */
+    nf_curve curve;
+} nf_verify;
+
+nf_status nf_verify_begin(nf_context *context, const nf_eval_sets *sets, nf_eval_limits limits,
+                          nf_verify *verify) NF_MUST_USE;
+
+/* Distances of query i to reference rows [first, first + count). From workers, each pair once a
+ * pass. */
+void nf_verify_row(nf_verify *verify, int worker, size_t i, size_t first, size_t count,
+                   nf_type type, const void *distance);
+
+/* Called between strips, before one of `pairs` pairs. */
+void nf_verify_strip(nf_context *context, nf_verify *verify, uint64_t pairs);
+
+/* End of a pass over all pairs; *again when another is needed. */
+nf_status nf_verify_pass_done(nf_context *context, nf_verify *verify, bool *again) NF_MUST_USE;
+
+/* Passes still to come, when the coarse counts are there. */
+size_t nf_verify_passes_left(const nf_verify *verify);
+
+void nf_verify_result(const nf_verify *verify, nf_eval_result *result);
+
+/* ---- the run (eval.c) ----------------------------------------------------------------------- */
+
+nf_status nf_eval_run(nf_context *context, const nf_eval_options *options,
+                      const nf_eval_input *input, nf_eval_limits limits,
+                      nf_eval_result *result) NF_MUST_USE;
+
+#endif
