@@ -54,7 +54,10 @@ static nf_status read_all(nf_context *context, int fd, const char *path, size_t 
             if (status != NF_OK) break;
         }
         ssize_t got = read(fd, *bytes + used, nf_min_size(capacity - used, (size_t)1 << 30));
-        if (got < 0 && errno == EINTR) continue;
+        if (got < 0 && errno == EINTR) {
+            status = nf_after_signal(context);
+            continue;
+        }
         if (got < 0) return read_failed(context, path, errno);
         if (got == 0) break;
         used += (size_t)got;
@@ -70,11 +73,14 @@ static nf_status read_path(nf_context *context, const char *path, size_t max_siz
         return read_all(context, STDIN_FILENO, "standard input", max_size, bytes, size);
     }
     int fd;
+    nf_status status = NF_OK;
     do {
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    } while (fd < 0 && errno == EINTR);
-    if (fd < 0) return read_failed(context, path, errno);
-    nf_status status = read_all(context, fd, path, max_size, bytes, size);
+        if (fd < 0 && errno != EINTR) return read_failed(context, path, errno);
+        if (fd < 0) status = nf_after_signal(context);
+    } while (fd < 0 && status == NF_OK);
+    if (fd < 0) return status;
+    status = read_all(context, fd, path, max_size, bytes, size);
     close(fd);
     return status;
 }

@@ -11,6 +11,16 @@
 #include "base/base.h"
 #include "nearfar/io.h"
 
+/* ---- interruption --------------------------------------------------------------------------- */
+
+/* After EINTR: has the caller asked to stop? A blocked read or write would wait for ever
+ * otherwise. */
+static inline nf_status nf_after_signal(nf_context *context) {
+    context->progress_time = 0; /* ask now, however recent the last call was */
+    nf_progress_add(context, 0);
+    return nf_progress_status(context);
+}
+
 /* ---- arrays (array.c) ----------------------------------------------------------------------- */
 
 /* Product of a shape; true if the product of its non-zero dimensions overflows, so that a shape

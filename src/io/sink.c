@@ -122,10 +122,13 @@ static nf_status open_target(nf_context *context, nf_sink *sink) {
     struct stat old;
     bool exists = stat(sink->target, &old) == 0;
     if (is_device_path(sink->target) || (exists && !S_ISREG(old.st_mode))) {
+        nf_status status = NF_OK;
         do {
             sink->fd = open(sink->target, O_WRONLY | O_CLOEXEC | O_NOCTTY);
-        } while (sink->fd < 0 && errno == EINTR);
-        return sink->fd >= 0 ? NF_OK : write_failed(context, sink->target, errno);
+            if (sink->fd < 0 && errno != EINTR) return write_failed(context, sink->target, errno);
+            if (sink->fd < 0) status = nf_after_signal(context);
+        } while (sink->fd < 0 && status == NF_OK);
+        return status;
     }
     /* A rename needs leave of the folder only; a file its owner made read-only stays as it is. */
     if (exists && access(sink->target, W_OK) != 0) {
@@ -169,10 +172,12 @@ static nf_status write_all(nf_context *context, nf_sink *sink, const unsigned ch
             size -= (size_t)put;
         } else if (put < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
             struct pollfd ready = {.fd = sink->fd, .events = POLLOUT};
-            if (poll(&ready, 1, -1) < 0 && errno != EINTR) {
-                return write_failed(context, sink->target, errno);
-            }
-        } else if (put < 0 && errno != EINTR) {
+            put = poll(&ready, 1, -1);
+        }
+        if (put < 0 && errno == EINTR) {
+            nf_status status = nf_after_signal(context);
+            if (status != NF_OK) return status;
+        } else if (put < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
             return write_failed(context, sink->target, errno);
         }
     }
