@@ -44,8 +44,7 @@ static void wrap(const char *text, size_t indent, size_t column, size_t width) {
 }
 
 static void print_example(const cli_example *example, size_t width) {
-    size_t length = strlen(example->line), meaning = strlen(example->meaning);
-    if (2 + length + 4 + meaning <= width && length < 46) {
+    if (strlen(example->line) <= 46 && 2 + 46 + 3 + strlen(example->meaning) <= width) {
         printf("  %-46s # %s\n", example->line, example->meaning);
     } else {
         printf("  # %s\n  %s\n", example->meaning, example->line);
@@ -97,10 +96,10 @@ static void print_options(unsigned command, size_t width) {
 
 static void print_loss(size_t width) {
     printf("\nThe loss\n  ");
-    wrap("positive pair (same label):       scale * pos_weight * max(0, t - pos_margin)^exponent\n"
-         "negative pair (different label):  scale * neg_weight * max(0, margin - t)^exponent\n"
+    wrap("same label:       scale * pos_weight * max(0, t - pos_margin)^exponent\n"
+         "different label:  scale * neg_weight * max(0, margin - t)^exponent\n"
          "where t is the distance of the two rows. 'same' is 1 for near, 0 for far.",
-         2, 2, width > 90 ? width : 90);
+         2, 2, width);
     for (size_t i = 0; nf_loss_preset_name(i) != NULL; i++) {
         printf("  %-8s", nf_loss_preset_name(i));
         wrap(nf_loss_preset_formula(i), 10, 10, width);

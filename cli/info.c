@@ -7,6 +7,8 @@
 #include "data.h"
 #include "summary.h"
 
+#define TRIED_COLUMNS 64
+
 typedef struct content {
     const char *source;
     void *bytes;
@@ -103,6 +105,21 @@ static int show_table(cli *app, json_t *document, const nf_table *table) {
     return code;
 }
 
+/* A table with a column of words that nobody chose yet: the first column that makes the rest
+ * numbers is its label column, most likely. */
+static nf_status try_columns(cli *app, const char *source, nf_table **table) {
+    nf_csv_options csv = nf_csv_defaults();
+    nf_status status = NF_ERR_DATA;
+    for (int column = 0; column < TRIED_COLUMNS && status == NF_ERR_DATA; column++) {
+        char number[16];
+        snprintf(number, sizeof number, "%d", column);
+        csv.label_column = number;
+        csv.require_labels = 1;
+        status = nf_table_load(app->context, source, &csv, table);
+    }
+    return status;
+}
+
 static int load_and_show_table(cli *app, json_t *document, const char *source) {
     nf_csv_options csv = nf_csv_defaults();
     nf_table *table = NULL;
@@ -111,8 +128,15 @@ static int load_and_show_table(cli *app, json_t *document, const char *source) {
         /* Perhaps a list of labels; if not, the first complaint is the useful one. */
         nf_error first = *nf_context_error(app->context);
         status = nf_labels_load(app->context, source, &csv, &table);
+        if (status == NF_ERR_DATA) {
+            status = try_columns(app, source, &table);
+            if (status == NF_OK && table->label_column != NULL) {
+                cli_note(app, "taking the column %s for labels; choose it with --labels :%s",
+                         cli_quote(table->label_column).text, cli_quote(table->label_column).text);
+            }
+        }
         if (status != NF_OK && status != NF_ERR_NOMEM) {
-            return cli_fail(app, CLI_DATA, "%s: %s", cli_quote(source).text, first.message);
+            return cli_fail(app, CLI_DATA, "%s", first.message);
         }
     }
     int code = cli_data_status(app, status, cli_quote(source).text);
@@ -122,6 +146,40 @@ static int load_and_show_table(cli *app, json_t *document, const char *source) {
 }
 
 /* ---- models ---- */
+
+/* Metadata that is a JSON object, such as the configuration, one line per entry. */
+static void print_object(cli *app, const char *prefix, json_t *object) {
+    const char *key;
+    json_t *value;
+    json_object_foreach(object, key, value) {
+        char name[64];
+        snprintf(name, sizeof name, "%s%s", prefix, key);
+        if (json_is_object(value)) {
+            snprintf(name, sizeof name, "%s%s ", prefix, key);
+            print_object(app, name, value);
+        } else if (json_is_string(value)) {
+            cli_row(app, name, "%s", cli_quote(json_string_value(value)).text);
+        } else if (json_is_real(value)) {
+            cli_row(app, name, "%.9g", json_real_value(value));
+        } else {
+            char *text = json_dumps(value, JSON_ENCODE_ANY);
+            cli_row(app, name, "%s", text != NULL ? text : "");
+            free(text);
+        }
+    }
+}
+
+static void print_metadata(cli *app, const char *key, const char *value) {
+    json_t *object = value[0] == '{' ? json_loads(value, 0, NULL) : NULL;
+    if (json_is_object(object)) {
+        printf("\n%s\n", cli_quote(key).text);
+        print_object(app, "  ", object);
+        printf("\n");
+    } else {
+        cli_row(app, cli_quote(key).text, "%s", value);
+    }
+    json_decref(object);
+}
 
 static int show_model(cli *app, json_t *document, const nf_model *model) {
     const nf_model_options *options = nf_model_get_options(model);
@@ -157,7 +215,7 @@ static int show_model(cli *app, json_t *document, const nf_model *model) {
     const char *key, *value;
     for (size_t i = 0; (key = nf_model_metadata_at(model, i, &value)) != NULL; i++) {
         cli_json_text(metadata, key, value);
-        if (!app->json) cli_row(app, cli_quote(key).text, "%s", value);
+        if (!app->json) print_metadata(app, key, value);
     }
     cli_json_count(document, "inputs", options->inputs);
     cli_json_count(document, "outputs", options->outputs);

@@ -85,7 +85,8 @@ static int report_status(cli *app, nf_status status, const char *what, int code)
     }
     const char *message = nf_context_error(app->context)->message;
     if (message[0] == '\0') message = nf_status_text(status);
-    if (what == NULL || what[0] == '\0') return cli_fail(app, code, "%s", message);
+    /* The library names the file where it knows it. */
+    if (what == NULL || strstr(message, what) != NULL) return cli_fail(app, code, "%s", message);
     return cli_fail(app, code, "%s: %s", what, message);
 }
 
