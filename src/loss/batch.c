@@ -1,6 +1,7 @@
 /* All pairs of labelled rows. */
 #include "loss/arguments.h"
 #include "loss/tiled.h"
+#include "pairs/pairs.h"
 
 static nf_status check(nf_context *context, const nf_loss *loss, nf_matrix x, nf_labels labels,
                        const nf_loss_result *result, nf_matrix_out gradient) {
@@ -23,7 +24,7 @@ nf_status nf_loss_batch(nf_context *context, const nf_loss *loss, nf_matrix x, n
     nf_partition *partition = NULL;
     int64_t *class_of;
     nf_status status = check(context, loss, x, labels, result, gradient);
-    if (status == NF_OK) status = nf_partition_create(context, labels, &partition);
+    if (status == NF_OK) status = nf_partition_scratch(context, labels, &partition);
     if (status == NF_OK) {
         status = nf_scratch(context, &class_of, partition->labelled, sizeof *class_of, "classes");
     }
@@ -42,6 +43,5 @@ nf_status nf_loss_batch(nf_context *context, const nf_loss *loss, nf_matrix x, n
                             .pairs = {partition->negative_pairs, partition->positive_pairs}};
         status = nf_tiled_run(context, &job, result);
     }
-    nf_partition_free(context, partition);
     return nf_scope_leave(context, scope, status);
 }

@@ -1,6 +1,7 @@
 /* Query x reference. Both sets' labels are numbered together; each set is taken in class order. */
 #include "loss/arguments.h"
 #include "loss/tiled.h"
+#include "pairs/pairs.h"
 
 #include <string.h>
 
@@ -82,7 +83,7 @@ static nf_status number_labels(nf_context *context, const nf_loss_sets *sets,
     if (n > 0) memcpy(labels, sets->query_labels.data, n * sizeof *labels);
     if (m > 0) memcpy(labels + n, sets->reference_labels.data, m * sizeof *labels);
     nf_labels both = {labels, total, sets->query_labels.has_unlabelled};
-    return nf_partition_create(context, both, &state->partition);
+    return nf_partition_scratch(context, both, &state->partition);
 }
 
 /* The members of one set (rows [first, stop) of the joint numbering) in class order. */
@@ -216,6 +217,5 @@ nf_status nf_loss_reference(nf_context *context, const nf_loss *loss, const nf_l
                             .pairs = {state.pairs[0], state.pairs[1]}};
         status = nf_tiled_run(context, &job, result);
     }
-    nf_partition_free(context, state.partition);
     return nf_scope_leave(context, scope, status);
 }

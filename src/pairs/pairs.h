@@ -11,6 +11,10 @@
 /* Data there, not too many rows, and not exactly {-1, +1} while -1 means unlabelled (partition.c). */
 nf_status nf_labels_check(nf_context *context, nf_labels labels, const char *name) NF_MUST_USE;
 
+/* nf_partition_create in scratch: it ends with the caller's scope (partition.c). */
+nf_status nf_partition_scratch(nf_context *context, nf_labels labels,
+                               nf_partition **partition) NF_MUST_USE;
+
 /* ---- walk (walk.c) -------------------------------------------------------------------------- */
 
 /* A position in the ascending sequence of all pairs of one kind. Time per pair is O(1) whatever the

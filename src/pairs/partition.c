@@ -117,12 +117,14 @@ static void sort_rows(nf_partition *partition, size_t *offset, size_t *row) {
 
 /* One block: the struct, then label, class_of (int64), offset, row (size_t). */
 static nf_status build(nf_context *context, const int64_t *class_of, size_t n,
-                       const int64_t *class_label, size_t classes, nf_partition **partition) {
+                       const int64_t *class_label, size_t classes, bool scratch,
+                       nf_partition **partition) {
     size_t words = 2 * n + 2 * classes + 1; /* n <= 2^32 and classes <= n: no overflow */
     char *block;
     nf_status status =
-        nf_allocate(context, &block, nf_round_up(sizeof(nf_partition), 8) + 8 * words, 1,
-                    "partition of the labels");
+        (scratch ? nf_scratch : nf_allocate)(context, &block,
+                                             nf_round_up(sizeof(nf_partition), 8) + 8 * words, 1,
+                                             "partition of the labels");
     if (status != NF_OK) return status;
     nf_partition *made = (nf_partition *)(void *)block;
     int64_t *label = (int64_t *)(void *)(block + nf_round_up(sizeof *made, 8));
@@ -142,8 +144,8 @@ static nf_status build(nf_context *context, const int64_t *class_of, size_t n,
     return NF_OK;
 }
 
-nf_status nf_partition_create(nf_context *context, nf_labels labels, nf_partition **partition) {
-    nf_scope scope = nf_scope_enter(context);
+static nf_status make(nf_context *context, nf_labels labels, bool scratch,
+                      nf_partition **partition) {
     int64_t *class_of = NULL, *class_label = NULL;
     size_t classes = 0;
     nf_status status = nf_labels_check(context, labels, "labels");
@@ -157,9 +159,18 @@ nf_status nf_partition_create(nf_context *context, nf_labels labels, nf_partitio
         status = number_classes(context, labels, class_of, class_label, &classes);
     }
     if (status == NF_OK) {
-        status = build(context, class_of, labels.n, class_label, classes, partition);
+        status = build(context, class_of, labels.n, class_label, classes, scratch, partition);
     }
-    return nf_scope_leave(context, scope, status);
+    return status;
+}
+
+nf_status nf_partition_create(nf_context *context, nf_labels labels, nf_partition **partition) {
+    nf_scope scope = nf_scope_enter(context);
+    return nf_scope_leave(context, scope, make(context, labels, false, partition));
+}
+
+nf_status nf_partition_scratch(nf_context *context, nf_labels labels, nf_partition **partition) {
+    return make(context, labels, true, partition);
 }
 
 void nf_partition_free(nf_context *context, nf_partition *partition) {
