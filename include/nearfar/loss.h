@@ -89,12 +89,12 @@ NF_API NF_MUST_USE nf_status nf_loss_check(nf_context *context, const nf_loss *l
 typedef struct nf_loss_result {
     double value;
     uint64_t positive_pairs, negative_pairs; /* valid pairs of each side */
-    uint64_t active_negative;                /* negatives with phi- > 0 */
+    uint64_t active_negative;                /* negatives with w phi- > 0 */
     uint64_t coincident_negatives;           /* negatives at distance 0: loss without gradient,
                                                 a sign of collapse */
     uint64_t zero_rows;                      /* all-zero rows met by cosine or normalize */
     int has_stats;                           /* the next three are filled */
-    uint64_t active_positive;                /* positives with phi+ > 0 */
+    uint64_t active_positive;                /* positives with w phi+ > 0 */
     double mean_positive_distance;           /* mean t+, t-; 0 when the side has no pair */
     double mean_negative_distance;
     uint64_t tiles_total, tiles_skipped, updates_skipped; /* work, batch and reference forms */
