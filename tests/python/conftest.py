@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,12 @@ from hypothesis import settings
 
 from library import Library
 
-settings.register_profile("nearfar", deadline=None, max_examples=60, derandomize=True,
-                          print_blob=True)
+BUILD = Path(__file__).parents[2] / "build"  # unless the environment says otherwise
+os.environ.setdefault("NEARFAR_BIN", str(BUILD / "cli" / "nearfar"))
+os.environ.setdefault("NEARFAR_LIB", str(BUILD / "src" / "libnearfar.so"))
+
+settings.register_profile("nearfar", deadline=None, derandomize=True, print_blob=True,
+                          max_examples=int(os.environ.get("NF_EXAMPLES", "60")))
 settings.load_profile("nearfar")
 
 

@@ -100,7 +100,8 @@ def _hinge(value, exponent):
 
 
 def terms(loss, a, b, same):
-    """Per pair: distance, phi, d phi / d a, d phi / d b."""
+    """Per pair: distance, phi, d phi / d a, d phi / d b, and the size of what cancels in them: the
+    gradient's length before the Jacobian of normalisation takes its radial part away."""
     same = np.asarray(same, dtype=bool)
     ua, ub = (unit(a), unit(b)) if loss.normalize else (a, b)
 
@@ -116,9 +117,14 @@ def terms(loss, a, b, same):
     neg_a, neg_b = distance_gradients(loss.neg_metric, ua, ub)
     ga = factor_pos * pos_a + factor_neg * neg_a
     gb = factor_pos * pos_b + factor_neg * neg_b
+    cosine = np.where(same, loss.pos_metric == "cosine", loss.neg_metric == "cosine")
+    lengths = np.stack([np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)])
+    per_length = 1 / np.where(lengths > 0, lengths, np.inf).min(axis=0)
+    size = np.where(cosine, (np.abs(factor_pos) + np.abs(factor_neg))[:, 0] * per_length,
+                    np.linalg.norm(ga, axis=1) * (per_length if loss.normalize else 1))
     if loss.normalize:
         ga, gb = unit_pullback(a, ga), unit_pullback(b, gb)
-    return t, phi, ga, gb
+    return t, phi, ga, gb, size
 
 
 def reduction_factors(loss, phi, same, weight):
@@ -153,6 +159,7 @@ class Answer:
     mean_positive_distance: float
     mean_negative_distance: float
     terms: np.ndarray
+    added: float  # sum over pairs of the length of what each adds to a gradient
 
 
 def pair_loss(loss, x, y, i, j, same, weight=None, upstream=None):
@@ -162,9 +169,9 @@ def pair_loss(loss, x, y, i, j, same, weight=None, upstream=None):
     weight = np.ones(len(i)) if weight is None else np.asarray(weight, dtype=np.float64)
     left, right = np.zeros_like(x), np.zeros_like(y)
     if len(i) == 0:
-        return Answer(0.0, left, right, 0, 0, 0, 0, 0.0, 0.0, np.zeros(0))
+        return Answer(0.0, left, right, 0, 0, 0, 0, 0.0, 0.0, np.zeros(0), 0.0)
 
-    t, phi, ga, gb = terms(loss, x[i], y[j], same)
+    t, phi, ga, gb, size = terms(loss, x[i], y[j], same)
     if loss.reduction == "none":
         factor = np.ones(len(i)) if upstream is None else np.asarray(upstream, dtype=np.float64)
     else:
@@ -181,11 +188,12 @@ def pair_loss(loss, x, y, i, j, same, weight=None, upstream=None):
         right=right,
         positive_pairs=int(same.sum()),
         negative_pairs=int((~same).sum()),
-        active_positive=int((same & (phi > 0)).sum()),
-        active_negative=int((~same & (phi > 0)).sum()),
+        active_positive=int((same & (weight * phi > 0)).sum()),
+        active_negative=int((~same & (weight * phi > 0)).sum()),
         mean_positive_distance=mean(t[same]),
         mean_negative_distance=mean(t[~same]),
         terms=weight * phi,
+        added=float(np.abs(factor * weight * size).sum()),
     )
 
 

@@ -61,8 +61,9 @@ def test_labels_of_any_type_give_the_same_bytes(nearfar, rows, dtype):
 
 
 def test_the_trap_of_unsigned_labels(nearfar, rows):
-    """In uint8, y - 1 is 255 where it should be -1: writing (1 - y) relu(..) as -(y - 1) relu(..), which
-    is the same formula, is wrong by a factor of 255 and says nothing. Flags are read as flags here."""
+    """In uint8, y - 1 is 255 where it should be -1: writing (1 - y) relu(..) as -(y - 1) relu(..),
+    which is the same formula, is wrong by a factor of 255 and says nothing. Flags are read as
+    flags here."""
     x1, x2, y = rows
     y8 = y.astype(np.uint8)
     d2 = np.sum((x1 - x2) ** 2, 1)
@@ -126,7 +127,7 @@ def test_the_trap_of_broadcasting(nearfar, linear):
 
 
 def test_gradient_of_w(nearfar, linear):
-    """The chain through W by hand: left' G_left + right' G_right, against differences of the value."""
+    """The chain through W by hand, left' G_left + right' G_right, against differences."""
     left, right, labels, w = linear
     nearfar.save(l=left @ w, r=right @ w, s=labels)
     nearfar("loss", "--left", "l.npy", "--right", "r.npy", "--same", "s.npy", "--loss", "hinge",
@@ -191,5 +192,5 @@ def test_negatives_with_a_distance_of_their_own(nearfar, rng):
     nearfar.save(x=x, labels=labels)
     got = nearfar.json("loss", "x.npy", "--labels", "labels.npy", "--pos-metric", "sqeuclidean",
                        "--pos-exponent", "1", "--neg-metric", "cosine", "--neg-exponent", "1",
-                       "--neg-margin", "1.2")
+                       "--margin", "1.2")
     assert got["loss"] == pytest.approx(by_hand, rel=1e-12)

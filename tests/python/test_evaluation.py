@@ -62,17 +62,15 @@ def verification(distance, same):
         "tar_at_far_1e-2": tar0[far0 <= 1e-2].max(),
         "tar_at_far_1e-3": tar0[far0 <= 1e-3].max(),
         "best_accuracy": max(right.max(), (~same).sum()) / len(same),
-        "best_threshold": thresholds[right.argmax()],
+        # rejecting every pair can be best; no threshold is that low
+        "best_threshold": thresholds[right.argmax()] if right.max() > (~same).sum() else None,
     }
 
 
 def compare(got, want):
     for key, value in want.items():
-        if key in got:
-            assert got[key] == pytest.approx(value, rel=1e-9, abs=1e-12), key
-    required = {"n", "recall_at_1", "recall_at_5", "recall_at_10", "r_precision", "map_at_r",
-                "roc_auc", "eer", "tar_at_far_1e-3"}
-    assert required <= set(got)
+        assert got[key] == (value if value is None else pytest.approx(value, rel=1e-9,
+                                                                     abs=1e-12)), key
 
 
 @pytest.mark.parametrize("metric", ("euclidean", "cosine", "cityblock"))

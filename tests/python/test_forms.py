@@ -46,6 +46,8 @@ def matrices(draw, rows=st.integers(0, 40), columns=st.integers(1, 20)):
 def kinks(loss, x, y, i, j, same):
     """Share of pairs so near a hinge that rounding decides the side."""
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if x.shape[1] == 1 and (loss.normalize or "cosine" in (loss.pos_metric, loss.neg_metric)):
+        return np.ones(len(i), dtype=bool)  # unit rows are +-1: every distance is 0 or the largest
     if loss.normalize:
         x, y = oracle.unit(x), oracle.unit(y)
     t = np.where(same, oracle.distance(loss.pos_metric, x[i], y[j]) - loss.pos_margin,
@@ -59,12 +61,15 @@ def off_the_kinks(loss, x, y, i, j, same):
     return len(i) == 0 or not kinks(loss, x, y, i, j, np.asarray(same, bool)).any()
 
 
-def close(got, want, dtype, what):
+def close(got, want, dtype, what, added=0.0):
+    """Within the tolerance of the norm; where the contributions cancel to (nearly) nothing, within
+    a few units of roundoff of what was added."""
     tolerance = FLOAT64 if dtype == np.float64 else FLOAT32
     norm = np.linalg.norm(want)
     error = np.linalg.norm(np.asarray(got, dtype=float) - want)
     assert np.isfinite(got).all()
-    assert error <= tolerance * norm + 1e-300, f"{what}: {error:g} of {norm:g}"
+    bound = tolerance * norm + 4 * np.finfo(dtype).eps * added
+    assert error <= bound, f"{what}: {error:g} of {norm:g}, {added:g} added"
 
 
 def compare(result, answer, dtype):
@@ -95,7 +100,7 @@ def test_batch(library, data):
     result, gradient = library.batch(loss, x, labels)
     answer = oracle.batch_loss(loss, x, labels)
     compare(result, answer, x.dtype)
-    close(gradient, answer.left, x.dtype, "gradient")
+    close(gradient, answer.left, x.dtype, "gradient", answer.added)
 
 
 @given(data=st.data())
@@ -109,7 +114,7 @@ def test_minus_one_as_an_ordinary_class(library, data):
     result, gradient = library.batch(loss, x, labels, has_unlabelled=False)
     answer = oracle.batch_loss(loss, x, labels, unlabelled=None)
     compare(result, answer, x.dtype)
-    close(gradient, answer.left, x.dtype, "gradient")
+    close(gradient, answer.left, x.dtype, "gradient", answer.added)
 
 
 @given(data=st.data())
@@ -128,7 +133,7 @@ def test_pair_list(library, data):
     answer = oracle.list_loss(loss, x, i, j, same, weight, upstream)
     if loss.reduction != "none":
         compare(result, answer, x.dtype)
-    close(gradient, answer.left, x.dtype, "gradient")
+    close(gradient, answer.left, x.dtype, "gradient", answer.added)
     close(terms, answer.terms, x.dtype, "terms")
 
 
@@ -148,8 +153,8 @@ def test_rows(library, data):
     answer = oracle.row_loss(loss, left, right, same, weight, upstream)
     if loss.reduction != "none":
         compare(result, answer, left.dtype)
-    close(gl, answer.left, left.dtype, "left gradient")
-    close(gr, answer.right, left.dtype, "right gradient")
+    close(gl, answer.left, left.dtype, "left gradient", answer.added)
+    close(gr, answer.right, left.dtype, "right gradient", answer.added)
     close(terms, answer.terms, left.dtype, "terms")
 
 
@@ -172,8 +177,8 @@ def test_reference(library, data):
     result, gq, gr = library.reference(loss, query, ql, reference, rl, ids, reference_ids)
     answer = oracle.reference_loss(loss, query, ql, reference, rl, ids, reference_ids)
     compare(result, answer, query.dtype)
-    close(gq, answer.left, query.dtype, "query gradient")
-    close(gr, answer.right, query.dtype, "reference gradient")
+    close(gq, answer.left, query.dtype, "query gradient", answer.added)
+    close(gr, answer.right, query.dtype, "reference gradient", answer.added)
 
 
 @pytest.mark.parametrize("n, d", [(97, 64), (200, 33), (300, 128)])
@@ -185,9 +190,9 @@ def test_batches_of_several_blocks(library, rng, name, n, d):
     answer = oracle.batch_loss(loss, x, labels)
     result, gradient = library.batch(loss, x, labels)
     compare(result, answer, x.dtype)
-    close(gradient, answer.left, x.dtype, "gradient")
+    close(gradient, answer.left, x.dtype, "gradient", answer.added)
     result, gradient = library.batch(loss, x.astype(np.float32), labels)
-    close(gradient, answer.left, np.float32, "gradient")
+    close(gradient, answer.left, np.float32, "gradient", answer.added)
 
 
 def test_the_program_writes_what_the_library_returns(nearfar, library, rng):
