@@ -24,7 +24,7 @@ all: $(BUILD)/build.ninja ## build the library and the program
 	@cmake --build $(BUILD)
 
 demo: $(BUILD)/build.ninja ## train on half of the bundled digits, evaluate the other half
-	@cmake --build $(BUILD) --target cli/all
+	@cmake --build $(BUILD) --target nearfar_program
 	@tools/demo out/demo
 
 # ---- tests --------------------------------------------------------------------------------------
