@@ -6,9 +6,9 @@
  *                                 with gradient 0)
  *
  * With no hidden layer and no bias this is y = W x. Initial weights are uniform in +-bound, from the
- * seed only: hidden layers sqrt(6 / (in + out)) (Glorot & Bengio 2010), the output layer
- * sqrt(1.5 / (in out)), so that two rows begin about 1 apart, where the usual margins are. Biases
- * start at 0.
+ * seed only: hidden relu layers sqrt(6 / in) (He et al. 2015), hidden tanh layers
+ * sqrt(6 / (in + out)) (Glorot & Bengio 2010), the output layer sqrt(1.5 / (in out)), so that two
+ * rows begin about 1 apart, where the usual margins are. Biases start at 0.
  */
 #ifndef NEARFAR_MODEL_H
 #define NEARFAR_MODEL_H
@@ -64,8 +64,8 @@ NF_API NF_MUST_USE nf_status nf_model_set_layer(nf_context *context, nf_model *m
                                                 const float *weight, const float *bias);
 
 /* Set mean and std from x (n, inputs):
- *   mean_k the mean of column k, std_k = sqrt(var_k + v*), v* the median variance of the columns that
- *   are not constant; 1 if all are.
+ *   mean_k the mean of column k, std_k = a sqrt(var_k + v*), v* the median variance of the columns
+ *   that are not constant, a such that these have variance 1 on average; std 1 if all are constant.
  * v* keeps nearly constant columns (the border of an image) from becoming noise as loud as the
  * rest, and leaves the result independent of the unit of x. nf_train does this on the training rows
  * of a model that was not fitted yet. n = 0 gives mean 0, std 1. Errors: NF_ERR_ARG (also for a

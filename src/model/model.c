@@ -95,12 +95,18 @@ nf_status nf_model_blank(nf_context *context, const nf_model_options *options, n
     return status;
 }
 
-/* Uniform in +-bound. Hidden layers: Glorot & Bengio. Output layer: variance 1 / (2 in out), so that
- * rows with inputs of variance 1 begin about 1 apart, where the usual margins are. */
+/* Weights of layer l are uniform in +-bound. Hidden relu layers: He et al. 2015; hidden tanh layers:
+ * Glorot & Bengio 2010. Output layer: variance 1 / (2 in out), so that rows with inputs of
+ * variance 1 begin about 1 apart, where the usual margins are. */
+static double weight_bound(const nf_model *model, size_t l) {
+    double in = (double)model->width[l], out = (double)model->width[l + 1];
+    if (l + 1 == model->layers) return sqrt(1.5 / (in * out));
+    return model->options.activation == NF_RELU ? sqrt(6 / in) : sqrt(6 / (in + out));
+}
+
 static void init_weights(nf_model *model) {
     for (size_t l = 0; l < model->layers; l++) {
-        double in = (double)model->width[l], out = (double)model->width[l + 1];
-        double bound = l + 1 < model->layers ? sqrt(6 / (in + out)) : sqrt(1.5 / (in * out));
+        double bound = weight_bound(model, l);
         uint64_t stream = nf_random_stream(NF_STREAM_WEIGHTS, l);
         float *weight = model->parameter + model->weight_at[l];
         size_t count = model->width[l] * model->width[l + 1];

@@ -1,18 +1,16 @@
 /* Input standardisation.
  *
  *   mean_k = (1/n) sum_i x_ik          v_k = (1/n) sum_i (x_ik - mean_k)^2
- *   std_k  = sqrt(v_k + NF_VARIANCE_FLOOR * v*)
+ *   std_k  = a sqrt(v_k + v*)
  *
- * with v* the median of the variances of columns that are not constant. The second term keeps a
- * nearly constant column (the border of an image, a rare flag) from being blown up into noise as
- * loud as the informative ones, and it is relative, so that x and c x standardise to the same
- * numbers. Without a varying column std is 1. */
+ * with v* the median of the variances of columns that are not constant, and a such that the
+ * standardised ones have variance 1 on average. v* keeps a nearly constant column (the border of an
+ * image, a rare flag) from being blown up into noise as loud as the informative ones; as it is
+ * relative, x and c x standardise to the same numbers. Without a varying column std is 1. */
 #include <math.h>
 
 #include "base/sort.h"
 #include "model/model.h"
-
-#define NF_VARIANCE_FLOOR 1.0
 
 /* Element of the virtual stack of the chosen rows of x, then all rows of y. */
 static double element(nf_matrix x, const nf_matrix *y, const size_t *index, size_t n, size_t r,
@@ -43,9 +41,26 @@ static void column_moments(nf_matrix x, const nf_matrix *y, const size_t *index,
     }
 }
 
+/* In place: variances to deviations; `sorted` is working space. */
+static void deviations(double *std, double *sorted, size_t d) {
+    size_t varying = 0;
+    for (size_t c = 0; c < d; c++) {
+        if (std[c] > 0) sorted[varying++] = std[c];
+    }
+    nf_sort_doubles(sorted, varying);
+    double median = varying > 0 ? sorted[(varying - 1) / 2] : 0, total = 0;
+    for (size_t c = 0; c < d; c++) {
+        double variance = std[c];
+        std[c] = varying > 0 ? sqrt(variance + median) : 1;
+        total += variance / std[c] / std[c];
+    }
+    double scale = varying > 0 ? sqrt(total / (double)varying) : 1;
+    for (size_t c = 0; c < d; c++) std[c] *= scale;
+}
+
 nf_status nf_standardization_fit(nf_context *context, nf_matrix x, const nf_matrix *y,
                                  const size_t *index, size_t n, double *mean, double *std) {
-    size_t d = x.cols, varying = 0;
+    size_t d = x.cols;
     double *sorted = NULL;
     nf_status status = nf_scratch(context, &sorted, d, sizeof(double), "column variances");
     if (status != NF_OK) return status;
@@ -55,18 +70,11 @@ nf_status nf_standardization_fit(nf_context *context, nf_matrix x, const nf_matr
     }
     column_moments(x, y, index, n, mean, std);
     for (size_t c = 0; c < d; c++) {
-        if (!isfinite(std[c]) || !isfinite(mean[c])) {
-            return nf_fail(context, NF_ERR_RANGE,
-                           "column %zu has a variance beyond double: divide the data by a constant",
-                           c);
-        }
-        if (std[c] > 0) sorted[varying++] = std[c];
+        if (isfinite(std[c]) && isfinite(mean[c])) continue;
+        return nf_fail(context, NF_ERR_RANGE,
+                       "column %zu has a variance beyond double: divide the data by a constant", c);
     }
-    nf_sort_doubles(sorted, varying);
-    double floor = varying > 0 ? NF_VARIANCE_FLOOR * sorted[(varying - 1) / 2] : 0;
-    for (size_t c = 0; c < d; c++) {
-        std[c] = varying > 0 ? sqrt(std[c] + floor) : 1;
-    }
+    deviations(std, sorted, d);
     return NF_OK;
 }
 

@@ -253,7 +253,7 @@ static void initial_weights_depend_on_the_seed_only(void **state) {
     size_t out, in;
     for (size_t l = 0; l < 2; l++) {
         const float *w = nf_model_weight(a, l, &out, &in);
-        double bound = l == 0 ? sqrt(6.0 / (100 + 64)) : sqrt(1.5 / (64 * 32)), sum = 0, most = 0;
+        double bound = l == 0 ? sqrt(6.0 / 100) : sqrt(1.5 / (64 * 32)), sum = 0, most = 0;
         for (size_t i = 0; i < out * in; i++) {
             sum += (double)w[i];
             most = fmax(most, fabs((double)w[i]));
