@@ -1,0 +1,142 @@
+/* The resolved configuration of a run as the model's metadata. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "train/train.h"
+
+#define NF_NUMBER_SIZE 32
+
+/* Room for any number. */
+static const char blank[NF_NUMBER_SIZE] = "                               ";
+
+/* Fewest digits that read back as the same double, with '.' in every locale. */
+static void format_double(char text[NF_NUMBER_SIZE], double value) {
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(text, NF_NUMBER_SIZE, "%.*g", digits, value);
+        if (strtod(text, NULL) == value) break;
+    }
+    /* A byte no number is written with belongs to the locale's decimal separator. */
+    char *to = text;
+    for (const char *from = text; *from != '\0'; from++) {
+        if (strchr("0123456789+-einfa", *from) != NULL) {
+            *to++ = *from;
+        } else if (to == text || to[-1] != '.') {
+            *to++ = '.';
+        }
+    }
+    *to = '\0';
+}
+
+/* Sets `train.<key>` as long as status is NF_OK. */
+typedef struct writer {
+    nf_context *context;
+    nf_entries *entries;
+    nf_status status;
+} writer;
+
+static void put(writer *w, const char *key, const char *value) {
+    char name[64];
+    snprintf(name, sizeof name, "train.%s", key);
+    if (w->status == NF_OK) w->status = nf_entries_set(w->context, w->entries, name, value);
+}
+
+static void put_count(writer *w, const char *key, uint64_t value) {
+    char text[NF_NUMBER_SIZE];
+    snprintf(text, sizeof text, "%" PRIu64, value);
+    put(w, key, text);
+}
+
+static void put_double(writer *w, const char *key, double value) {
+    char text[NF_NUMBER_SIZE];
+    format_double(text, value);
+    put(w, key, text);
+}
+
+static void put_loss(writer *w, const nf_loss *loss) {
+    put(w, "loss.pos_metric", nf_metric_name(loss->pos_metric));
+    put(w, "loss.neg_metric", nf_metric_name(loss->neg_metric));
+    put_double(w, "loss.pos_exponent", loss->pos_exponent);
+    put_double(w, "loss.neg_exponent", loss->neg_exponent);
+    put_double(w, "loss.pos_margin", loss->pos_margin);
+    put_double(w, "loss.neg_margin", loss->neg_margin);
+    put_double(w, "loss.pos_weight", loss->pos_weight);
+    put_double(w, "loss.neg_weight", loss->neg_weight);
+    put_double(w, "loss.scale", loss->scale);
+    put_count(w, "loss.normalize", loss->normalize != 0);
+    put(w, "loss.reduction", nf_reduction_name(loss->reduction));
+}
+
+static void put_labels(writer *w, const nf_run *run) {
+    const nf_train_options *o = &run->options;
+    static const char *const sampling[] = {"m-per-class", "random", "all", "pairs"};
+    put(w, "sampling", sampling[o->sampling]);
+    if (o->sampling == NF_SAMPLE_M_PER_CLASS) put_count(w, "per_class", o->per_class);
+    if (o->sampling == NF_SAMPLE_PAIRS) put_double(w, "positive_fraction", o->positive_fraction);
+    put_double(w, "valid_fraction", o->valid_fraction);
+    put_count(w, "patience", o->patience);
+    put_count(w, "rows", run->source.rows);
+    put_count(w, "valid_rows", run->valid_rows);
+}
+
+static void put_optimizer(writer *w, const nf_train_options *o) {
+    put_count(w, "epochs", o->epochs);
+    put(w, "optimizer", o->optimizer == NF_ADAM ? "adam" : "sgd");
+    put_double(w, "lr", o->lr);
+    if (o->optimizer == NF_SGD) put_double(w, "momentum", o->momentum);
+    put_double(w, "weight_decay", o->weight_decay);
+    put(w, "schedule", o->schedule == NF_SCHEDULE_COSINE ? "cosine" : "constant");
+    put_count(w, "seed", o->seed);
+}
+
+/* Everything but an earlier run's configuration, whose keys need not be those of this one. */
+static nf_status copy_others(nf_context *context, const nf_entries *from, nf_entries *to) {
+    nf_status status = NF_OK;
+    for (size_t i = 0; status == NF_OK && i < from->count; i++) {
+        if (strncmp(from->entry[i].key, "train.", 6) == 0) continue;
+        status = nf_entries_set(context, to, from->entry[i].key, from->entry[i].value);
+    }
+    return status;
+}
+
+nf_status nf_train_config_write(nf_run *run) {
+    writer w = {run->context, &run->metadata, NF_OK};
+    bool labels = run->source.partition != NULL;
+    w.status = copy_others(run->context, &run->model->metadata, &run->metadata);
+    put(&w, "data", labels ? "labels" : "pairs");
+    put_loss(&w, &run->options.loss);
+    if (labels) {
+        put_labels(&w, run);
+    } else {
+        put_count(&w, "pairs", run->source.rows);
+    }
+    if (run->options.sampling == NF_SAMPLE_ALL) {
+        put(&w, "batch_size", "all");
+    } else {
+        put_count(&w, "batch_size", run->options.batch_size);
+    }
+    put_optimizer(&w, &run->options);
+    put(&w, "epochs_run", blank);
+    if (run->valid_rows > 0) {
+        put(&w, "best_epoch", blank);
+        put(&w, "map_at_r", blank);
+    }
+    return w.status;
+}
+
+static void fill(nf_entries *entries, const char *key, const char *text) {
+    for (size_t i = 0; i < entries->count; i++) {
+        if (strcmp(entries->entry[i].key, key) == 0) strcpy(entries->entry[i].value, text);
+    }
+}
+
+void nf_train_config_results(nf_run *run) {
+    char text[NF_NUMBER_SIZE];
+    snprintf(text, sizeof text, "%zu", run->report.epochs_run);
+    fill(&run->metadata, "train.epochs_run", text);
+    snprintf(text, sizeof text, "%zu", run->report.best_epoch);
+    fill(&run->metadata, "train.best_epoch", text);
+    format_double(text, run->report.map_at_r);
+    fill(&run->metadata, "train.map_at_r", text);
+}
