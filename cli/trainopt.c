@@ -145,7 +145,13 @@ int cli_train_settings(cli *app, cli_training *training) {
     read_training(app, training);
     code = check_combinations(app, training);
     if (code == CLI_OK) {
-        code = cli_resolve_loss(app, training->options.loss.reduction, &training->options.loss);
+        const nf_loss base = training->options.loss;
+        code = cli_resolve_loss(app, base.reduction, &training->options.loss);
+        /* The trainer's weight of positives belongs to its reduction; a formula asked for with
+         * --reduction is taken as it is written. */
+        if (!cli_given(app, OPT_POS_WEIGHT) && training->options.loss.reduction == base.reduction) {
+            training->options.loss.pos_weight = base.pos_weight;
+        }
     }
     if (code == CLI_OK && training->options.loss.reduction == NF_REDUCE_NONE) {
         code = cli_fail(app, CLI_USAGE, "--reduction none keeps one term per pair: training needs "
