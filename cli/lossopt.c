@@ -58,13 +58,13 @@ static void tell_metric(cli *app, const nf_loss *preset, const nf_loss *loss) {
 }
 
 static int check_dot(cli *app, const nf_loss *loss) {
-    if (loss->neg_metric == NF_DOT && !cli_given(app, OPT_MARGIN)) {
+    bool margin = cli_given(app, OPT_MARGIN) || cli_given(app, OPT_NEG_MARGIN);
+    if (loss->neg_metric == NF_DOT && !margin) {
         return cli_fail(app, CLI_USAGE,
                         "metric dot (the negated product) needs an explicit --margin: negatives "
                         "with t = -a.b below it are pushed away, e.g. --margin 0");
     }
-    if (loss->pos_metric == NF_DOT && !cli_given(app, OPT_POS_MARGIN) &&
-        !cli_given(app, OPT_MARGIN)) {
+    if (loss->pos_metric == NF_DOT && !cli_given(app, OPT_POS_MARGIN) && !margin) {
         return cli_fail(app, CLI_USAGE,
                         "metric dot (the negated product) of positives needs an explicit "
                         "--pos-margin: positives with t = -a.b above it are pulled together");
@@ -75,6 +75,9 @@ static int check_dot(cli *app, const nf_loss *loss) {
 static int check_conflicts(cli *app) {
     if (cli_given(app, OPT_NORMALIZE) && cli_given(app, OPT_NO_NORMALIZE)) {
         return cli_fail(app, CLI_USAGE, "--normalize and --no-normalize exclude each other");
+    }
+    if (cli_given(app, OPT_MARGIN) && cli_given(app, OPT_NEG_MARGIN)) {
+        return cli_fail(app, CLI_USAGE, "--margin and --neg-margin are the same: keep one");
     }
     return CLI_OK;
 }
@@ -96,6 +99,7 @@ int cli_resolve_loss(cli *app, nf_reduction base, nf_loss *loss) {
     if (code == CLI_OK) code = check_dot(app, loss);
     if (code != CLI_OK) return code;
     set_number(app, OPT_MARGIN, &loss->neg_margin);
+    set_number(app, OPT_NEG_MARGIN, &loss->neg_margin);
     set_number(app, OPT_POS_MARGIN, &loss->pos_margin);
     set_number(app, OPT_POS_WEIGHT, &loss->pos_weight);
     set_number(app, OPT_NEG_WEIGHT, &loss->neg_weight);

@@ -42,11 +42,12 @@ const char *cli_suggest(const char *text, const char *const *words, size_t count
         size_t size = strlen(words[i]);
         if (size > LONGEST) continue;
         size_t distance = edit_distance(text, length, words[i], size);
+        size_t allowed = size < 4 ? 1 : (size + 2) / 3;
         /* The start of a word, or a word with more behind it, is near too. */
         size_t common = length < size ? length : size;
-        if (common >= 3 && strncmp(text, words[i], common) == 0) distance = 1;
-        size_t allowed = size < 4 ? 1 : (size + 2) / 3;
-        if (distance <= allowed && (best == NULL || distance < least)) {
+        bool begins = common >= 3 && strncmp(text, words[i], common) == 0;
+        if (begins && distance > 2) distance = 2;
+        if ((begins || distance <= allowed) && (best == NULL || distance < least)) {
             best = words[i];
             least = distance;
         }

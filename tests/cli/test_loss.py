@@ -1,0 +1,260 @@
+"""nearfar loss: four forms against NumPy, what they write and what they say."""
+
+import numpy as np
+import pytest
+
+USAGE, DATA = 2, 3
+
+KEYS = ["loss", "positive_pairs", "negative_pairs", "active_positive", "active_negative",
+        "mean_positive_distance", "mean_negative_distance"]
+
+
+def terms_of(d, same, margin=1.0):
+    return np.where(same, d ** 2, np.maximum(0, margin - d) ** 2)
+
+
+def all_pairs(x, y):
+    i, j = np.triu_indices(len(x), 1)
+    d = np.sqrt(((x[i].astype(float) - x[j]) ** 2).sum(1))
+    return d, y[i] == y[j]
+
+
+def test_batch_against_numpy(cli, data):
+    got = cli.json("loss", "x.npy", "--labels", "y.npy")
+    d, same = all_pairs(data["x"], data["y"])
+    assert list(got)[:7] == KEYS
+    assert got["loss"] == pytest.approx(terms_of(d, same).mean(), rel=1e-5)
+    assert got["positive_pairs"] == same.sum()
+    assert got["negative_pairs"] == (~same).sum()
+    assert got["active_positive"] == (d[same] > 0).sum()
+    assert got["active_negative"] == (d[~same] < 1).sum()
+    assert got["mean_positive_distance"] == pytest.approx(d[same].mean(), rel=1e-6)
+    assert got["mean_negative_distance"] == pytest.approx(d[~same].mean(), rel=1e-6)
+
+
+def test_table_and_json_agree(cli, data):
+    table = cli.ok("loss", "x.npy", "--labels", "y.npy").stdout
+    got = cli.json("loss", "x.npy", "--labels", "y.npy")
+    assert float(table.split()[1]) == got["loss"]
+    assert f"{got['active_negative']} active" in table
+
+
+def test_margins_and_weights(cli, data):
+    got = cli.json("loss", "x.npy", "--labels", "y.npy", "--margin", "3", "--pos-weight", "0.5",
+                   "--neg-weight", "2", "--scale", "4", "--reduction", "sum")
+    d, same = all_pairs(data["x"], data["y"])
+    t = terms_of(d, same, 3.0)
+    assert got["loss"] == pytest.approx(4 * (0.5 * t[same].sum() + 2 * t[~same].sum()), rel=1e-5)
+    other = cli.json("loss", "x.npy", "--labels", "y.npy", "--neg-margin", "3", "--pos-weight",
+                     "0.5", "--neg-weight", "2", "--scale", "4", "--reduction", "sum")
+    assert other == got
+
+
+def test_gradient_has_shape_and_type_of_the_rows(cli, data):
+    cli.save(x64=data["x"].astype(float))
+    for name, kind in (("x", np.float32), ("x64", np.float64)):
+        cli.ok("loss", f"{name}.npy", "--labels", "y.npy", "--grad", "g.npy")
+        g = cli.load("g.npy")
+        assert g.shape == (60, 5) and g.dtype == kind
+    step = np.zeros((60, 5))
+    step[3, 2] = 1e-5
+    for sign, name in ((1, "plus"), (-1, "minus")):
+        cli.save(**{name: data["x"].astype(float) + sign * step})
+    slope = (cli.json("loss", "plus.npy", "--labels", "y.npy")["loss"]
+             - cli.json("loss", "minus.npy", "--labels", "y.npy")["loss"]) / 2e-5
+    assert g[3, 2] == pytest.approx(slope, rel=1e-5)
+
+
+def test_rows_are_the_question_itself(cli, data):
+    got = cli.json("loss", "--left", "left.npy", "--right", "right.npy", "--same", "same.npy",
+                   "--terms", "t.npy", "--grad-left", "gl.npy", "--grad-right", "gr.npy")
+    d = np.sqrt(((data["left"].astype(float) - data["right"]) ** 2).sum(1))
+    t = terms_of(d, data["same"] == 1)
+    assert got["loss"] == pytest.approx(t.mean(), rel=1e-5)
+    np.testing.assert_allclose(cli.load("t.npy"), t, rtol=1e-5, atol=1e-12)
+    np.testing.assert_array_equal(cli.load("gl.npy"), -cli.load("gr.npy"))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int64, bool, np.float32, ">i4"])
+def test_a_column_of_same_gives_the_same_bytes(cli, data, kind):
+    arguments = ["loss", "--left", "left.npy", "--right", "right.npy", "--same"]
+    cli.save(flat=data["same"].astype(kind), column=data["same"].astype(kind)[:, None])
+    outputs = []
+    for name in ("same", "flat", "column"):
+        out = cli.ok(*arguments, f"{name}.npy", "--json", "--terms", "t.npy",
+                     "--grad-left", "g.npy").stdout
+        outputs.append((out, cli.bytes("t.npy"), cli.bytes("g.npy")))
+    assert outputs[0] == outputs[1] == outputs[2]
+
+
+def test_same_encoding_is_only_what_was_asked_for(cli, data):
+    cli.save(pm=np.where(data["same"] == 1, 1, -1), two=data["same"] + 1)
+    rows = ["loss", "--left", "left.npy", "--right", "right.npy", "--same"]
+    wanted = cli.ok(*rows, "same.npy", "--json").stdout
+    assert "pm1" in cli.fails(DATA, *rows, "pm.npy")
+    assert cli.ok(*rows, "pm.npy", "--same-encoding", "pm1", "--json").stdout == wanted
+    assert "same" in cli.fails(DATA, *rows, "two.npy")
+
+
+def test_pair_list_with_weights(cli, data):
+    rng = np.random.default_rng(3)
+    i, j = rng.permutation(60)[:30], rng.permutation(60)[:30]
+    keep = i != j
+    i, j = i[keep], j[keep]
+    same, w = (data["y"][i] == data["y"][j]).astype(np.uint8), rng.random(len(i))
+    np.savez(cli.folder / "pairs.npz", i=i, j=j, same=same)
+    np.savez(cli.folder / "weighted.npz", i=i, j=j, same=same, weight=w)
+    cli.save(list=np.stack([i, j, same], 1).astype(np.int64), w=w)
+    d = np.sqrt(((data["x"][i].astype(float) - data["x"][j]) ** 2).sum(1))
+    t = terms_of(d, same == 1)
+    plain = cli.json("loss", "x.npy", "--pairs", "pairs.npz")
+    assert plain["loss"] == pytest.approx(t.mean(), rel=1e-5)
+    assert cli.json("loss", "x.npy", "--pairs", "list.npy") == plain
+    weighted = cli.json("loss", "x.npy", "--pairs", "weighted.npz")
+    assert weighted["loss"] == pytest.approx((w * t).mean(), rel=1e-5)
+    assert cli.json("loss", "x.npy", "--pairs", "pairs.npz", "--weights", "w.npy") == weighted
+    assert "weights" in cli.fails(USAGE, "loss", "x.npy", "--pairs", "weighted.npz", "--weights",
+                                  "w.npy")
+    mean = cli.json("loss", "x.npy", "--pairs", "weighted.npz", "--reduction", "weighted-mean")
+    assert mean["loss"] == pytest.approx((w * t).sum() / w.sum(), rel=1e-5)
+
+
+def test_upstream_gradient(cli, data):
+    upstream = np.random.default_rng(4).normal(size=40)
+    cli.save(up=upstream, one=np.array([2.0]))
+    rows = ["loss", "--left", "left.npy", "--right", "right.npy", "--same", "same.npy"]
+    cli.ok(*rows, "--reduction", "none", "--upstream", "up.npy", "--grad-left", "g.npy")
+    diff = data["left"].astype(float) - data["right"]
+    d = np.sqrt((diff ** 2).sum(1))
+    slope = np.where(data["same"] == 1, 2.0, np.where(d < 1, -2 * (1 - d) / d, 0))
+    np.testing.assert_allclose(cli.load("g.npy"), (upstream * slope)[:, None] * diff, rtol=2e-5,
+                               atol=1e-6)
+    cli.ok(*rows, "--grad-left", "plain.npy")
+    cli.ok(*rows, "--upstream", "one.npy", "--grad-left", "twice.npy")
+    np.testing.assert_allclose(cli.load("twice.npy"), 2 * cli.load("plain.npy"), rtol=1e-6)
+    assert "40" in cli.fails(DATA, *rows, "--reduction", "none", "--upstream", "one.npy")
+
+
+def test_reference_with_ids(cli, data):
+    x, y = data["x"].astype(float), data["y"]
+    cli.save(r=data["x"][10:40], rl=y[10:40], ids=np.arange(60), rids=np.arange(10, 40))
+    arguments = ["loss", "x.npy", "--labels", "y.npy", "--reference", "r.npy",
+                 "--reference-labels", "rl.npy"]
+    d = np.sqrt(((x[:, None] - x[None, 10:40]) ** 2).sum(2))
+    same = y[:, None] == y[None, 10:40]
+    other = np.arange(60)[:, None] != np.arange(10, 40)[None]
+    got = cli.json(*arguments)
+    assert got["loss"] == pytest.approx(terms_of(d, same).mean(), rel=1e-5)
+    got = cli.json(*arguments, "--ids", "ids.npy", "--reference-ids", "rids.npy",
+                   "--grad", "gq.npy", "--grad-reference", "gr.npy")
+    assert got["loss"] == pytest.approx(terms_of(d, same)[other].mean(), rel=1e-5)
+    assert got["positive_pairs"] == (same & other).sum()
+    assert cli.load("gq.npy").shape == (60, 5) and cli.load("gr.npy").shape == (30, 5)
+    assert "together" in cli.fails(USAGE, *arguments, "--ids", "ids.npy")
+
+
+def test_types_may_differ_between_two_sets(cli, data):
+    cli.save(r=data["right"].astype(float))
+    mixed = cli.json("loss", "--left", "left.npy", "--right", "r.npy", "--same", "same.npy")
+    plain = cli.json("loss", "--left", "left.npy", "--right", "right.npy", "--same", "same.npy")
+    assert mixed["loss"] == pytest.approx(plain["loss"], rel=1e-6)
+
+
+# ---- statistics ---------------------------------------------------------------------------------
+
+
+def test_undefined_values_are_null(cli):
+    cli.save(x=np.eye(3), y=np.arange(3), one=np.zeros(3, int))
+    got = cli.json("loss", "x.npy", "--labels", "y.npy")
+    assert got["positive_pairs"] == 0 and got["mean_positive_distance"] is None
+    got = cli.json("loss", "x.npy", "--labels", "one.npy")
+    assert got["negative_pairs"] == 0 and got["mean_negative_distance"] is None
+
+
+def test_without_statistics_the_value_is_the_same(cli, data):
+    full = cli.json("loss", "x.npy", "--labels", "y.npy")
+    bare = cli.json("loss", "x.npy", "--labels", "y.npy", "--no-stats")
+    assert bare["loss"] == full["loss"] and bare["active_negative"] == full["active_negative"]
+    assert bare["active_positive"] is None and bare["mean_positive_distance"] is None
+
+
+def test_numbers_have_17_digits(cli, data):
+    text = cli.ok("loss", "x.npy", "--labels", "y.npy", "--json").stdout
+    value = text.split('"loss": ')[1].split(",")[0]
+    assert repr(float(value)) == repr(cli.json("loss", "x.npy", "--labels", "y.npy")["loss"])
+    assert len(value.replace("0.", "").replace(".", "").lstrip("0")) >= 15
+
+
+# ---- words --------------------------------------------------------------------------------------
+
+
+def test_inactive_negatives_are_told_with_a_margin_that_helps(cli):
+    rng = np.random.default_rng(0)
+    cli.save(x=rng.random((80, 64)), y=rng.integers(0, 4, 80))
+    said = cli.ok("loss", "x.npy", "--labels", "y.npy", "--loss", "hinge").stderr
+    assert "no negative pair is active" in said
+    margin = float(said.split("try --margin ")[1])
+    assert 9 <= margin <= 14
+    got = cli.json("loss", "x.npy", "--labels", "y.npy", "--loss", "hinge", "--margin", margin)
+    assert 0.2 < got["active_negative"] / got["negative_pairs"] < 0.8
+    assert "no negative pair is active" in cli.ok("loss", "x.npy", "--labels", "y.npy",
+                                                  "--no-stats").stderr
+
+
+def test_no_pair_at_all_is_told(cli):
+    cli.save(x=np.eye(3), none=np.full(3, -1), one=np.zeros(3, int), all=np.arange(3))
+    assert "no valid pair" in cli.ok("loss", "x.npy", "--labels", "none.npy").stderr
+    assert "no negative pair" in cli.ok("loss", "x.npy", "--labels", "one.npy").stderr
+    assert "no positive pair" in cli.ok("loss", "x.npy", "--labels", "all.npy").stderr
+    assert cli.json("loss", "x.npy", "--labels", "none.npy")["loss"] == 0
+
+
+def test_duplicates_of_another_class_are_told(cli):
+    cli.save(x=np.zeros((4, 2)), y=np.array([0, 0, 1, 1]))
+    assert "coincide" in cli.ok("loss", "x.npy", "--labels", "y.npy").stderr
+
+
+def test_another_metric_keeps_the_exponent_and_says_so(cli, data):
+    done = cli.ok("loss", "x.npy", "--labels", "y.npy", "--metric", "cityblock")
+    assert "exponent 2" in done.stderr and "cityblock" in done.stderr
+    got = cli.json("loss", "x.npy", "--labels", "y.npy", "--metric", "cityblock")
+    assert got["pos_exponent"] == 2 and got["pos_metric"] == "cityblock"
+    done = cli.ok("loss", "x.npy", "--labels", "y.npy", "--neg-metric", "cosine")
+    assert "positives use euclidean" in done.stderr and "negatives cosine" in done.stderr
+
+
+def test_dot_needs_a_margin(cli, data):
+    batch = ["loss", "x.npy", "--labels", "y.npy"]
+    assert "--margin" in cli.fails(USAGE, *batch, "--metric", "dot")
+    assert "--margin" in cli.fails(USAGE, *batch, "--neg-metric", "dot")
+    assert "--pos-margin" in cli.fails(USAGE, *batch, "--pos-metric", "dot")
+    cli.ok(*batch, "--metric", "dot", "--margin", "-0.5")
+    cli.ok(*batch, "--neg-metric", "dot", "--neg-margin", "0")
+
+
+# ---- forms that do not go together --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [
+    ["x.npy", "--left", "left.npy", "--right", "right.npy", "--same", "same.npy"],
+    ["--left", "left.npy", "--right", "right.npy"],
+    ["--left", "left.npy", "--right", "right.npy", "--same", "same.npy", "--labels", "y.npy"],
+    ["--left", "left.npy", "--right", "right.npy", "--same", "same.npy", "--grad", "g.npy"],
+    ["x.npy", "--labels", "y.npy", "--pairs", "p.npz"],
+    ["x.npy", "--labels", "y.npy", "--terms", "t.npy"],
+    ["x.npy", "--labels", "y.npy", "--weights", "w.npy"],
+    ["x.npy", "--labels", "y.npy", "--reduction", "none"],
+    ["x.npy", "--labels", "y.npy", "--reference-labels", "y.npy"],
+    ["x.npy", "--labels", "y.npy", "--normalize", "--no-normalize"],
+    ["x.npy", "--labels", "y.npy", "--margin", "1", "--neg-margin", "1"],
+    ["x.npy", "--labels", "y.npy", "--grad", "g.csv"],
+])
+def test_contradictions_are_refused(cli, data, arguments):
+    cli.fails(USAGE, "loss", *arguments)
+    assert not (cli.folder / "g.npy").exists()
+
+
+def test_pairs_outside_the_rows(cli, data):
+    cli.save(far=np.array([[0, 60, 1]]), twin=np.array([[4, 4, 1]]), minus=np.array([[-1, 2, 0]]))
+    for name in ("far", "twin", "minus"):
+        cli.fails(DATA, "loss", "x.npy", "--pairs", f"{name}.npy")
