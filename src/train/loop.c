@@ -250,6 +250,7 @@ nf_status nf_run_train(nf_run *run, nf_train_report *report) {
     nf_progress_start(run->context, run->total_steps);
     status = before_training(run);
     if (status == NF_OK) status = run_epochs(run);
+    run->report.steps = run->step;
     bool partial = status == NF_ERR_CANCELLED || status == NF_ERR_DIVERGED;
     if (status == NF_OK || (partial && run->step > 0)) commit(run);
     if (report != NULL && (status == NF_OK || partial)) *report = run->report;

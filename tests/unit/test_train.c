@@ -360,6 +360,7 @@ static void best_weights_are_kept_and_patience_stops(void **state) {
     nf_train_report report;
     assert_ok(context, nf_train(context, model, &d, &o, record, &log, &report));
     assert_int_equal(log.events, report.epochs_run + 1);
+    assert_int_equal(report.steps, 2 * report.epochs_run); /* 300 rows in batches of 128 */
     assert_int_equal(report.train_rows, 300);
     assert_int_equal(report.valid_rows, 90);
     assert_true(report.has_validation && log.last.has_validation);
