@@ -6,7 +6,7 @@
 
 #include "model/options.h"
 
-#define NF_NAME_SIZE 32
+#define NF_NAME_SIZE 48
 #define NF_MAX_TENSORS (2 * NF_MODEL_MAX_LAYERS + 2)
 
 /* A tensor the options call for. */
