@@ -170,9 +170,10 @@ static void mark_exact(nf_tile *tile) {
                 tile->has_skip = true;
             }
             unsigned char *skip = &tile->skip[r * engine->ld + c];
-            if (*skip != NF_VALID) continue;
-            *skip = NF_EXACT;
+            /* Even a pair that is none must be kept out of the kernels' updates: its difference may
+             * overflow, and 0 * inf is NaN. */
             tile->has_exact = true;
+            if (*skip == NF_VALID) *skip = NF_EXACT;
         }
     }
 }
