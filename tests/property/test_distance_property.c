@@ -187,11 +187,9 @@ static void instruction_sets_and_threads_give_the_same_bits(void **state) {
         if (t % 40 == 7) c.n = 97, c.m = 193;
         uint64_t want = hash_case(contexts[0], &c, 1);
         for (size_t k = 0; k < count; k++) {
-            for (int at_end = 0; at_end < 2; at_end++) {
-                if (hash_case(contexts[k], &c, at_end) == want) continue;
-                fail_msg("%s, %d threads, n %zu m %zu d %zu: other bits than scalar",
-                         nf_context_isa(contexts[k]), nf_context_threads(contexts[k]), c.n, c.m, d);
-            }
+            if (hash_case(contexts[k], &c, (int)(t + k) % 2) == want) continue;
+            fail_msg("%s, %d threads, n %zu m %zu d %zu: other bits than scalar",
+                     nf_context_isa(contexts[k]), nf_context_threads(contexts[k]), c.n, c.m, d);
         }
     }
     for (size_t k = 0; k < count; k++) nf_context_free(contexts[k]);

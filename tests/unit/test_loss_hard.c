@@ -392,6 +392,43 @@ static void one_huge_row_spoils_nothing(void **state) {
     nf_context_free(context);
 }
 
+/* A pair taken out by its ids must not poison the tile it lies in, however far its rows are apart. */
+static void excluded_pairs_leave_no_trace(void **state) {
+    (void)state;
+    nf_context *context = test_context(1);
+    const float query[4] = {3e38f, 0, 3e38f, 1}, reference[4] = {-3e38f, 0, 3e38f, 0};
+    const int64_t ids[2] = {1, 2}, reference_ids[2] = {1, 3}, label[2] = {1, 2}, other[2] = {3, 4};
+    float gq[4], gr[4];
+    /* Pairs left: (0, 1), (1, 1); (1, 0) is far beyond the margin. */
+    for (int c = 0; c < 2; c++) {
+        nf_loss loss = nf_loss_weston();
+        if (c == 1) loss.neg_metric = loss.pos_metric = NF_SQEUCLIDEAN, loss.neg_exponent = 1;
+        loss.neg_margin = 4;
+        nf_loss_sets sets = {nf_matrix_f32(query, 2, 2), nf_matrix_f32(reference, 2, 2), {label, 2, 1},
+                             {other, 2, 1}, ids, reference_ids};
+        nf_loss_result r;
+        assert_ok(context, nf_loss_reference(context, &loss, &sets, &r, nf_matrix_out_f32(gq, 2, 2),
+                                             nf_matrix_out_f32(gr, 2, 2)));
+        assert_int_equal(r.negative_pairs, 3);
+        assert_int_equal(r.active_negative, 2);
+        double each = c == 0 ? (16 + 9) / 3.0 : (4 + 3) / 3.0;
+        assert_true(fabs(r.value - each) < 1e-5);
+        assert_true(all_finite_f32(gq, 4) && all_finite_f32(gr, 4));
+    }
+    /* The excluded pair alone in a tile that is updated. */
+    const int64_t both[1] = {7}, two[2] = {7, 8}, labels[2] = {1, 1};
+    nf_loss loss = nf_loss_weston();
+    loss.pos_metric = loss.neg_metric = NF_SQEUCLIDEAN;
+    loss.neg_exponent = 1;
+    nf_loss_sets sets = {nf_matrix_f32(query, 1, 2), nf_matrix_f32(reference, 2, 2), {label + 1, 1, 1},
+                         {labels, 2, 1}, both, two};
+    nf_loss_result r;
+    assert_ok(context, nf_loss_reference(context, &loss, &sets, &r, nf_matrix_out_f32(gq, 1, 2),
+                                         nf_matrix_out_f32(gr, 2, 2)));
+    assert_true(r.value == 1 && gq[0] == 0 && gr[0] == 0 && gr[2] == 0);
+    nf_context_free(context);
+}
+
 /* ---- D6 ---------------------------------------------------------------------------------------- */
 
 static void nonfinite_rows_are_refused_in_every_form(void **state) {
@@ -440,6 +477,7 @@ int main(void) {
         cmocka_unit_test(a_far_origin_keeps_the_digits),
         cmocka_unit_test(every_scale_is_right_or_refused),
         cmocka_unit_test(one_huge_row_spoils_nothing),
+        cmocka_unit_test(excluded_pairs_leave_no_trace),
         cmocka_unit_test(nonfinite_rows_are_refused_in_every_form),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,159 @@
+/* The kernel of terms and weights: every instruction set gives the scalar one's bits, and those are
+ * the contrastive family's formulas pair by pair; pairs that are none leave no trace, whatever their
+ * numbers. */
+#include "probe.h"
+#include "support.h"
+
+#include <math.h>
+
+#include "base/random.h"
+#include "kernel/kernel.h"
+
+#define ROWS 7
+#define LD 96
+
+typedef struct tile_data {
+    nf_type type;
+    size_t cols;
+    nf_contrast contrast;
+    double raw[ROWS * LD];
+    int64_t row_class[ROWS], col_class[LD];
+    unsigned char skip[ROWS * LD];
+    int use_skip;
+} tile_data;
+
+typedef struct tile_result {
+    double weight[ROWS * LD];
+    nf_contrast_sums sums;
+} tile_result;
+
+static tile_data make_tile(uint64_t seed) {
+    static const int exponents[] = {2, 3, 4, 5, 6, 16};
+    static const nf_transform transforms[] = {NF_T_RAW, NF_T_SQRT, NF_T_HALF, NF_T_NEGATED};
+    tile_data t = {.type = seed % 2 ? NF_FLOAT64 : NF_FLOAT32, .cols = 1 + seed * 7 % LD};
+    bool dot = seed % 8 == 7; /* dot never shares raw numbers with the others */
+    for (int s = 0; s < 2; s++) {
+        nf_contrast_side *side = &t.contrast.side[s];
+        side->on = seed % 11 == 0 ? s == 0 : seed % 11 == 1 ? s == 1 : true;
+        side->transform = dot ? NF_T_NEGATED : transforms[nf_random_below(seed, 1, (uint64_t)s, 3)];
+        side->twice_exponent = exponents[nf_random_below(seed, 2, (uint64_t)s, 6)];
+        side->margin = s == NF_POSITIVE ? (double)(seed % 3) * 0.25 : 0.75;
+        side->coefficient = s == NF_POSITIVE ? 1 : 0.37;
+    }
+    t.use_skip = (int)(seed % 3 == 0);
+    for (size_t k = 0; k < ROWS * LD; k++) {
+        t.raw[k] = nf_random_unit(seed, 3, k) * 2 - (dot ? 1 : 0);
+        if (nf_random_below(seed, 4, k, 10) == 0) t.raw[k] = 0;
+        t.skip[k] = (unsigned char)(nf_random_below(seed, 5, k, 5) == 0 ? 1 + k % 2 : 0);
+        if (t.use_skip && t.skip[k]) t.raw[k] = k % 3 == 0 ? NAN : k % 3 == 1 ? INFINITY : 1e300;
+    }
+    for (size_t r = 0; r < ROWS; r++) t.row_class[r] = (int64_t)nf_random_below(seed, 6, r, 3);
+    for (size_t c = 0; c < LD; c++) {
+        t.col_class[c] = c < t.cols ? (int64_t)nf_random_below(seed, 7, c, 3) : -1;
+    }
+    return t;
+}
+
+static tile_result run_tile(nf_context *context, const tile_data *t) {
+    tile_result result = {.sums = {{0}, {0}, {0}, 0, false}};
+    float narrow[ROWS * LD], work_f[6 * LD];
+    double wide[ROWS * LD], work_d[6 * LD];
+    int32_t row32[ROWS], col32[LD];
+    for (size_t k = 0; k < ROWS * LD; k++) narrow[k] = (float)t->raw[k], wide[k] = t->raw[k];
+    for (size_t r = 0; r < ROWS; r++) row32[r] = (int32_t)t->row_class[r];
+    for (size_t c = 0; c < LD; c++) col32[c] = (int32_t)t->col_class[c];
+    bool f32 = t->type == NF_FLOAT32;
+    nf_contrast_tile tile = {.tile = f32 ? (void *)narrow : (void *)wide,
+                             .ld = LD,
+                             .rows = ROWS,
+                             .cols = t->cols,
+                             .row_class = f32 ? (const void *)row32 : (const void *)t->row_class,
+                             .col_class = f32 ? (const void *)col32 : (const void *)t->col_class,
+                             .skip = t->use_skip ? t->skip : NULL,
+                             .work = f32 ? (void *)work_f : (void *)work_d};
+    nf_kernels_get(context, t->type)->contrast(&t->contrast, &tile, &result.sums);
+    for (size_t k = 0; k < ROWS * LD; k++) {
+        if (k % LD < t->cols) result.weight[k] = f32 ? (double)narrow[k] : wide[k];
+    }
+    return result;
+}
+
+/* The same from the formulas, in double. */
+static tile_result expected(const tile_data *t) {
+    tile_result result = {.sums = {{0}, {0}, {0}, 0, false}};
+    for (size_t k = 0; k < ROWS * LD; k++) {
+        size_t r = k / LD, c = k % LD;
+        if (c >= t->cols || (t->use_skip && t->skip[k])) continue;
+        int positive = t->row_class[r] == t->col_class[c];
+        const nf_contrast_side *side = &t->contrast.side[positive];
+        if (!side->on) continue;
+        double raw = t->type == NF_FLOAT32 ? (double)(float)t->raw[k] : t->raw[k];
+        double distance = side->transform == NF_T_SQRT      ? sqrt(raw)
+                          : side->transform == NF_T_HALF    ? raw / 2
+                          : side->transform == NF_T_NEGATED ? -raw
+                                                            : raw;
+        double e = positive ? distance - side->margin : side->margin - distance;
+        double p = side->twice_exponent / 2.0;
+        result.sums.distance[positive] += distance;
+        result.sums.coincident += !positive && distance == 0 && side->transform != NF_T_NEGATED;
+        if (!(e > 0)) continue;
+        result.sums.phi[positive] += side->coefficient * pow(e, p);
+        result.sums.active[positive]++;
+        double slope = side->coefficient * p * pow(e, p - 1) * (positive ? 1 : -1);
+        double inner = side->transform == NF_T_SQRT      ? (distance > 0 ? 0.5 / distance : 0)
+                       : side->transform == NF_T_HALF    ? 0.5
+                       : side->transform == NF_T_NEGATED ? -1
+                                                         : 1;
+        result.weight[k] = slope * inner;
+        result.sums.any_weight |= result.weight[k] != 0;
+    }
+    return result;
+}
+
+static void assert_near(double got, double want, double tolerance, uint64_t seed) {
+    if (fabs(got - want) <= tolerance * (1 + fabs(want))) return;
+    fail_msg("tile %llu: %.17g for %.17g", (unsigned long long)seed, got, want);
+}
+
+static void weights_and_sums_follow_the_formulas(void **state) {
+    (void)state;
+    nf_isa isa[4];
+    size_t isas = probe_isas(isa);
+    nf_context *contexts[4];
+    for (size_t k = 0; k < isas; k++) contexts[k] = test_context_isa(1, isa[k]);
+    for (uint64_t seed = 0; seed < 1200; seed++) {
+        tile_data t = make_tile(seed);
+        tile_result want = expected(&t), scalar = run_tile(contexts[0], &t);
+        double tolerance = t.type == NF_FLOAT32 ? 2e-5 : 1e-13;
+        for (int s = 0; s < 2; s++) {
+            assert_near(scalar.sums.phi[s], want.sums.phi[s], tolerance, seed);
+            if (t.contrast.side[s].on) {
+                assert_near(scalar.sums.distance[s], want.sums.distance[s], tolerance, seed);
+            }
+            assert_int_equal(scalar.sums.active[s], want.sums.active[s]);
+        }
+        assert_int_equal(scalar.sums.coincident, want.sums.coincident);
+        assert_int_equal(scalar.sums.any_weight, want.sums.any_weight);
+        for (size_t k = 0; k < ROWS * LD; k++) {
+            /* Near the margin a weight is as good as the distance. */
+            assert_near(scalar.weight[k], want.weight[k], 20 * tolerance, seed);
+        }
+        for (size_t k = 1; k < isas; k++) {
+            tile_result other = run_tile(contexts[k], &t);
+            assert_memory_equal(other.weight, scalar.weight, sizeof scalar.weight);
+            for (int s = 0; s < 2; s++) {
+                assert_true(other.sums.phi[s] == scalar.sums.phi[s]);
+                assert_true(other.sums.distance[s] == scalar.sums.distance[s]);
+                assert_int_equal(other.sums.active[s], scalar.sums.active[s]);
+            }
+            assert_int_equal(other.sums.coincident, scalar.sums.coincident);
+            assert_int_equal(other.sums.any_weight, scalar.sums.any_weight);
+        }
+    }
+    for (size_t k = 0; k < isas; k++) nf_context_free(contexts[k]);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(weights_and_sums_follow_the_formulas)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
