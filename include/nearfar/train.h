@@ -43,9 +43,11 @@ typedef struct nf_train_options {
     double valid_fraction;    /* 0 .. < 1: stratified share of rows held out; default 0.1. Ignored
                                  when a validation set is given, or when the share has no positive
                                  pair */
-    size_t patience;          /* epochs without a better validation MAP@R before stopping;
-                                 0 = never stop early; default 20. The best epoch's weights are
-                                 kept whenever there is validation */
+    size_t patience;          /* With validation the weights of the best epoch are kept: of the last
+                                 one whose validation MAP@R was the highest yet, or less than 1 /
+                                 queries below it (differences that small are noise, and late weights
+                                 are the better annealed ones). Training stops after this many epochs
+                                 without new best weights; 0 = never early; default 20 */
     uint64_t seed;
 } nf_train_options;
 
@@ -61,7 +63,7 @@ typedef struct nf_train_event {
     double active_positive, active_negative; /* share of pairs with a non-zero term, 0 .. 1 */
     double mean_positive_distance, mean_negative_distance;
     int has_validation;
-    double map_at_r, best_map_at_r; /* on the validation rows */
+    double map_at_r, best_map_at_r; /* on the validation rows: now, and of the best weights */
     const char *warning; /* NULL, or sentences: margin more than 3 times above or below the typical
                             distance, labels that look reversed (AUC of sampled pairs before training
                             below 0.5 by 3 standard errors), classes with one row, collapse; valid
@@ -79,7 +81,7 @@ typedef struct nf_train_report {
     size_t train_rows, valid_rows;
     double first_loss, last_loss; /* means over the first and the last epoch */
     int has_validation;
-    double map_at_r;            /* best, validation rows against validation rows */
+    double map_at_r;            /* of the best weights, validation rows against validation rows */
     double median_distance;     /* before training, over sampled negative pairs */
     double suggested_margin;    /* 0 when the margin fits typical distances within a factor 3 */
     int collapsed;              /* mean distances of both sides shrank below 1e-3 of where they

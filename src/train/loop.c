@@ -82,7 +82,7 @@ static nf_status send_event(nf_run *run, nf_train_event *event) {
                    event->epoch, event->epochs);
 }
 
-/* MAP@R of the validation rows; the best weights are kept, the earlier ones when equal. */
+/* MAP@R of the validation rows; keeps the best weights (train.h tells which). */
 static nf_status validate(nf_run *run, nf_train_event *event) {
     if (run->valid_rows == 0) return NF_OK;
     nf_context *context = run->context;
@@ -102,7 +102,8 @@ static nf_status validate(nf_run *run, nf_train_event *event) {
     }
     if (status != NF_OK) return status;
     nf_train_report *report = &run->report;
-    if (!report->has_validation || result.map_at_r > report->map_at_r) {
+    run->highest = report->has_validation ? fmax(run->highest, result.map_at_r) : result.map_at_r;
+    if (result.map_at_r >= run->highest - 1 / (double)result.queries) {
         report->has_validation = 1;
         report->map_at_r = result.map_at_r;
         report->best_epoch = event->epoch;

@@ -73,6 +73,7 @@ struct nf_run {
     const int64_t *valid_labels; /* class numbers */
     size_t valid_rows;
     float *valid_y;
+    double highest; /* MAP@R yet */
 
     double first_positive, first_negative; /* mean distances before training */
     double started;                        /* seconds */
