@@ -2,7 +2,15 @@
 
 #include <math.h>
 
-nf_rows nf_rows_plain(nf_matrix x) { return (nf_rows){.x = x, .count = x.rows}; }
+nf_rows nf_rows_plain(nf_matrix x) {
+    /* Rows without columns may have no data; kernels get a valid address all the same. */
+    static const double nothing = 0;
+    if (x.cols == 0) {
+        x.data = &nothing;
+        x.ld = 0;
+    }
+    return (nf_rows){.x = x, .count = x.rows};
+}
 
 static double row_norm(nf_matrix x, size_t r, double scale) {
     double sum = 0;
