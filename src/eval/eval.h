@@ -64,36 +64,50 @@ void nf_retrieval_result(const nf_retrieval *retrieval, nf_eval_result *result);
 
 /* Limits of memory; results do not depend on them. */
 typedef struct nf_eval_limits {
-    size_t collect;       /* pairs that are simply collected and sorted */
-    size_t fine_bytes;    /* memory for fine counts, at least those of one bin */
-    uint64_t narrow;      /* bins with fewer pairs are counted in 32 bits */
+    size_t collect;    /* pairs that are simply collected and sorted */
+    size_t fine_bytes; /* memory of a fine pass, at least that of one bin */
+    uint64_t list;     /* bins with at most so many pairs are listed, larger ones counted */
+    uint64_t narrow;   /* bins with at most so many pairs are counted in 32 bits */
     size_t strip_elements;
 } nf_eval_limits;
 
 nf_eval_limits nf_eval_default_limits(void);
 
-#define NF_COARSE_BINS 65536 /* upper half of a float32 key; the lower half is the fine count */
+#define NF_COARSE_BINS 65536 /* upper half of a float32 key; the lower half is the fine part */
 
 typedef enum nf_verify_mode { NF_VERIFY_COLLECT, NF_VERIFY_COARSE, NF_VERIFY_FINE } nf_verify_mode;
 
+/* How the pairs of a coarse bin are held in a fine pass. */
+typedef enum nf_bin_kind {
+    NF_BIN_ABSENT, /* not in this pass */
+    NF_BIN_LIST,   /* 32-bit words: lower half of the key * 2 + sameness */
+    NF_BIN_NARROW, /* (65536, 2) counters of 32 bits: negatives, positives */
+    NF_BIN_WIDE    /* the same of 64 bits */
+} nf_bin_kind;
+
+typedef struct nf_bin_place {
+    size_t base;         /* byte in the arena */
+    atomic_uint length;  /* of a list */
+} nf_bin_place;
+
 /* Exact order statistics of all pairs in bounded memory. Coarse bins of distances are counted first;
  * a bin with pairs of one side only is settled by its counts, any other needs its distances one by
- * one, counted in passes of as many bins as memory allows. */
+ * one, in passes over as many bins as memory allows. */
 typedef struct nf_verify {
     const nf_eval_sets *sets;
     nf_eval_limits limits;
     nf_verify_mode mode;
-    nf_ranked *pair, *spare;  /* collect: key and, as index, sameness */
+    nf_ranked *pair, *spare; /* key and, as index, sameness: all pairs, or those of a list */
     size_t pairs;
-    uint64_t *coarse;         /* (bins, 2) negatives, positives */
-    uint32_t *local;          /* (workers, bins, 2), not yet in coarse */
-    uint64_t local_pairs;     /* at most this many are in local */
-    bool *refined;            /* (bins) needs its distances one by one */
-    uint32_t *slot;           /* (bins) 1 + place of the bin in fine; 0: not in this pass */
-    void *fine;               /* (slots, 65536, 2) atomic counters */
-    bool wide;                /* of 64 bits */
-    size_t bins_done;         /* bins below are in the curve */
-    size_t bins_end;          /* end of this pass */
+    uint64_t *coarse;        /* (bins, 2) negatives, positives */
+    uint32_t *local;         /* (workers, bins, 2), not yet in coarse */
+    uint64_t local_pairs;    /* at most this many are in local */
+    bool *refined;           /* (bins) needs its distances one by one */
+    uint8_t *kind;           /* (bins) nf_bin_kind in this pass */
+    nf_bin_place *place;     /* (bins) */
+    unsigned char *arena;
+    size_t bins_done;        /* bins below are in the curve */
+    size_t bins_end;         /* end of this pass */
     nf_curve curve;
 } nf_verify;
 

@@ -49,8 +49,10 @@ void nf_sort_ranked(nf_ranked *item, nf_ranked *spare, size_t count) {
 static uint64_t last_bin(const uint64_t *key, size_t count, uint64_t low, int shift, size_t wanted,
                          uint32_t *bins) {
     memset(bins, 0, NF_RANK_BINS * sizeof *bins);
+    /* Excluded keys fall into the last bin, which is only reached when every key is wanted. */
     for (size_t c = 0; c < count; c++) {
-        if (key[c] != NF_KEY_EXCLUDED) bins[(key[c] - low) >> shift]++;
+        uint64_t bin = (key[c] - low) >> shift;
+        bins[bin < NF_RANK_BINS ? bin : NF_RANK_BINS - 1]++;
     }
     size_t bin = 0;
     for (size_t sum = bins[0]; sum < wanted; sum += bins[bin]) bin++;

@@ -60,25 +60,33 @@ typedef struct row_facts {
     uint64_t low, high;
 } row_facts;
 
+static void facts_of_range(const nf_eval_sets *sets, uint32_t class, const uint64_t *key,
+                           size_t begin, size_t end, row_facts *facts) {
+    for (size_t j = begin; j < end; j++) {
+        facts->relevant += sets->reference_class[j] == class;
+        facts->low = key[j] < facts->low ? key[j] : facts->low;
+        facts->high = key[j] > facts->high ? key[j] : facts->high;
+    }
+    facts->present += end - begin;
+}
+
 static row_facts make_keys(const nf_eval_sets *sets, size_t i, nf_type type, const void *distance,
                            uint64_t *key) {
-    size_t count = sets->reference.rows;
+    size_t count = sets->reference.rows, begin = 0;
     const float *f = distance;
     const double *g = distance;
     for (size_t j = 0; j < count && type == NF_FLOAT32; j++) key[j] = nf_key_f32(f[j]);
     for (size_t j = 0; j < count && type == NF_FLOAT64; j++) key[j] = nf_key_f64(g[j]);
     row_facts facts = {0, 0, UINT64_MAX, 0};
-    uint32_t class = sets->query_class[i];
-    for (size_t j = 0; j < count; j++) {
-        if (nf_eval_excluded(sets, i, j)) {
-            key[j] = NF_KEY_EXCLUDED;
-            continue;
-        }
-        facts.present++;
-        facts.relevant += sets->reference_class[j] == class;
-        facts.low = key[j] < facts.low ? key[j] : facts.low;
-        facts.high = key[j] > facts.high ? key[j] : facts.high;
+    size_t first = sets->self ? i : 0;
+    size_t last = sets->self ? i + 1 : sets->query_id != NULL ? count : 0;
+    for (size_t j = first; j < last; j++) { /* where something may be excluded */
+        if (!nf_eval_excluded(sets, i, j)) continue;
+        facts_of_range(sets, sets->query_class[i], key, begin, j, &facts);
+        key[j] = NF_KEY_EXCLUDED;
+        begin = j + 1;
     }
+    facts_of_range(sets, sets->query_class[i], key, begin, count, &facts);
     return facts;
 }
 

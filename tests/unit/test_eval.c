@@ -299,15 +299,16 @@ static void figures_match_their_definitions(void **state) {
     nf_context_free(contexts[0]), nf_context_free(contexts[1]);
 }
 
-/* Counting in bins, one bin at a time, 64-bit counters, one-row strips: the same bits. */
+/* Bins of distances, one at a time, as lists and as counters of 32 and 64 bits, one-row strips: the
+ * same bits. */
 static void memory_limits_change_nothing(void **state) {
     (void)state;
     nf_context *context = test_context(2);
     static data d;
     const nf_eval_limits limits[] = {
-        {.collect = 0, .fine_bytes = 0, .narrow = UINT32_MAX, .strip_elements = 1},
-        {.collect = 0, .fine_bytes = (size_t)3 << 20, .narrow = 1, .strip_elements = 500},
-        {.collect = 0, .fine_bytes = (size_t)3 << 20, .narrow = 40, .strip_elements = 1 << 20},
+        {.collect = 0, .fine_bytes = 0, .list = UINT32_MAX, .strip_elements = 1},
+        {.collect = 0, .fine_bytes = (size_t)3 << 20, .list = 0, .strip_elements = 500},
+        {.collect = 0, .fine_bytes = (size_t)3 << 20, .list = 5, .narrow = 20, .strip_elements = 9},
     };
     for (uint64_t seed = 0; seed < 60; seed++) {
         problem p = random_problem(seed, &d);
@@ -491,7 +492,7 @@ static void nan_ranks_last(void **state) {
     nf_eval_result want = oracle_run(context, &p), got, limited;
     assert_ok(context, run_public(context, &p, &got));
     assert_results(&got, &want);
-    nf_eval_limits limits = {.collect = 0, .fine_bytes = 0, .narrow = 1, .strip_elements = 1};
+    nf_eval_limits limits = {.collect = 0, .fine_bytes = 0, .list = 1, .narrow = 2, .strip_elements = 1};
     assert_ok(context, nf_eval_run(context, &p.options, &p.input, limits, &limited));
     assert_memory_equal(&got, &limited, sizeof got);
     nf_context_free(context);
@@ -578,10 +579,10 @@ static void progress_is_reported_and_cancels(void **state) {
     free(x), free(labels);
 }
 
-/* 16,000 rows: the matrix would be 1 GB. */
+/* 10,000 rows: the matrix would be 400 MB. */
 static void memory_is_bounded(void **state) {
     (void)state;
-    size_t n = 16000, cols = 4;
+    size_t n = 10000, cols = 4;
     float *x = malloc(n * cols * sizeof *x);
     int64_t *labels = malloc(n * sizeof *labels);
     test_random_f32(1, x, n * cols, 0, 1);
@@ -621,7 +622,7 @@ static void out_of_memory_is_clean(void **state) {
     (void)state;
     static memory_case c;
     c.limits = (nf_eval_limits){
-        .collect = 0, .fine_bytes = 1 << 20, .narrow = UINT32_MAX, .strip_elements = 4000};
+        .collect = 0, .fine_bytes = 1 << 20, .list = 4, .narrow = 9, .strip_elements = 4000};
     const uint64_t seeds[] = {1, 8}; /* a set with itself; query x reference with ids */
     for (int s = 0; s < 2; s++) {
         c.p = random_problem(seeds[s], &c.data);
