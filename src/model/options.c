@@ -61,8 +61,9 @@ static bool parse_u64(const char *text, uint64_t max, uint64_t *value, const cha
     uint64_t number = 0;
     for (; *at >= '0' && *at <= '9'; at++) {
         uint64_t digit = (uint64_t)(*at - '0');
-        if (number > (max - digit) / 10) return false;
+        if (number > (UINT64_MAX - digit) / 10) return false;
         number = number * 10 + digit;
+        if (number > max) return false;
     }
     *value = number;
     *end = at;
