@@ -75,7 +75,8 @@ static nf_status parse(csv_table *t, nf_table *table) {
     nf_context *context = t->layout.context;
     nf_status status = each_row(t, scan_cell, &t->rows);
     if (status == NF_OK && t->rows == 0) {
-        return nf_fail(context, NF_ERR_DATA, "the file has a header but no rows");
+        return nf_fail(context, NF_ERR_DATA, "the file has %s but no rows",
+                       t->layout.header ? "a header" : "blank lines");
     }
     t->features = t->layout.columns - (t->layout.label != NF_CSV_NONE ? 1 : 0);
     if (status == NF_OK && !t->layout.options->labels_only && t->features == 0) {

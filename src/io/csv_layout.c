@@ -74,7 +74,7 @@ static nf_status detect_header(nf_csv_layout *layout) {
         nf_status status = nf_csv_next(layout->context, &cursor, &cell);
         if (status != NF_OK) return status;
         cell_kind kind = kind_of(&cell);
-        named |= is_label_name(layout, &cell);
+        named |= kind == CELL_TEXT && is_label_name(layout, &cell);
         numbers |= kind == CELL_NUMBER;
         text |= kind == CELL_TEXT;
     } while (!cell.last);

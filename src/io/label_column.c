@@ -12,7 +12,7 @@ static bool is_unlabelled(const char *text, size_t length) {
 static bool integral(const char *text, size_t length, bool *number, int64_t *value) {
     double real;
     *number = nf_number_parse(text, length, &real);
-    if (!*number || real != floor(real) || fabs(real) > 0x1p53) return false;
+    if (!*number || real != floor(real) || fabs(real) >= 0x1p53) return false;
     *value = (int64_t)real;
     return true;
 }

@@ -100,7 +100,7 @@ static nf_status csv_columns(nf_context *context, const nf_table *table, size_t 
 static nf_status to_integers(nf_context *context, const char *name, nf_array *array) {
     double *values = array->data;
     for (size_t k = 0; k < array->count; k++) {
-        if (values[k] != floor(values[k]) || fabs(values[k]) > 0x1p53) {
+        if (values[k] != floor(values[k]) || fabs(values[k]) >= 0x1p53) {
             return nf_fail(context, NF_ERR_DATA, "%s[%zu] is %.9g: indices must be whole numbers",
                            name, k, values[k]);
         }
