@@ -7,12 +7,15 @@
 
 #include <stdio.h>
 #include <zip.h>
+#include <zlib.h>
 
 #define WINDOW ((size_t)1 << 16)
 #define DEFLATE_MAX_RATIO 1032 /* of inflated to deflated bytes, by the format */
 
 static nf_status zip_failed(nf_context *context, const char *what, zip_error_t *error) {
-    if (zip_error_code_zip(error) == ZIP_ER_MEMORY) {
+    int code = zip_error_code_zip(error);
+    bool zlib = code == ZIP_ER_ZLIB && zip_error_code_system(error) == Z_MEM_ERROR;
+    if (code == ZIP_ER_MEMORY || zlib || code == ZIP_ER_OK) { /* at times it gives no reason */
         return nf_fail(context, NF_ERR_NOMEM, "out of memory: %s; free memory", what);
     }
     return nf_fail(context, NF_ERR_DATA, "%s is damaged: %s", what, zip_error_strerror(error));

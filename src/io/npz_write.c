@@ -3,11 +3,14 @@
 #include "io/internal.h"
 
 #include <zip.h>
+#include <zlib.h>
 
 #define DOS_EPOCH_DATE ((1 << 5) | 1) /* 1980-01-01 */
 
 static nf_status zip_failed(nf_context *context, zip_error_t *error) {
-    if (zip_error_code_zip(error) == ZIP_ER_MEMORY) {
+    int code = zip_error_code_zip(error);
+    bool zlib = code == ZIP_ER_ZLIB && zip_error_code_system(error) == Z_MEM_ERROR;
+    if (code == ZIP_ER_MEMORY || zlib || code == ZIP_ER_OK) { /* at times it gives no reason */
         return nf_fail(context, NF_ERR_NOMEM, "out of memory: .npz archive; free memory");
     }
     return nf_fail(context, NF_ERR_IO, "cannot make the .npz archive: %s",
@@ -44,6 +47,7 @@ static nf_status add_member(nf_context *context, zip_t *archive, const nf_named_
         return nf_fail(context, NF_ERR_ARG, "two arrays are called '%.100s': rename one",
                        member->name);
     }
+    zip_error_clear(archive); /* the search's "no such file" */
     zip_source_t *source = zip_source_buffer(archive, bytes, size, 0);
     zip_int64_t index = source != NULL ? zip_file_add(archive, name, source, ZIP_FL_ENC_UTF_8) : -1;
     if (index < 0) {

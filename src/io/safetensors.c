@@ -81,7 +81,8 @@ static nf_status parse_json(st_parse *p, const char *text, size_t length) {
     if (status != NF_OK) return status;
     p->root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
     if (p->root != NULL) return NF_OK;
-    if (json_error_code(&error) == json_error_out_of_memory) {
+    /* jansson leaves the error empty when an allocation fails. */
+    if (json_error_code(&error) == json_error_out_of_memory || error.text[0] == '\0') {
         return nf_fail(p->context, NF_ERR_NOMEM, "out of memory: safetensors header; free memory");
     }
     return nf_fail(p->context, NF_ERR_DATA, "safetensors header, byte %d: %.150s",

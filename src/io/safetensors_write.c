@@ -24,9 +24,12 @@ static nf_status make_string(nf_context *context, const char *text, const char *
     if (text == NULL) return nf_fail(context, NF_ERR_ARG, "%s is NULL: give it a text", what);
     *out = json_string(text);
     if (*out != NULL) return NF_OK;
+    /* NULL for want of memory as well as for invalid text: see whether memory is to be had. */
     json_t *unchecked = json_string_nocheck(text);
     if (unchecked == NULL) return out_of_memory(context);
     json_decref(unchecked);
+    *out = json_string(text);
+    if (*out != NULL) return NF_OK;
     return nf_fail(context, NF_ERR_ARG, "%s is not valid UTF-8: '%.60s'", what, text);
 }
 

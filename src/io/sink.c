@@ -17,6 +17,7 @@ struct nf_sink {
     int fd;
     bool committed;
     char *target; /* where the file goes, symbolic links followed */
+    char *folder; /* that holds it: kept, so that nothing is allocated once the file is in place */
     char *temporary; /* NULL when the target is written directly */
     size_t used;
     unsigned char buffer[SINK_BUFFER];
@@ -73,6 +74,15 @@ static nf_status follow_links(nf_context *context, const char *path, char **targ
     status = nf_allocate(context, target, strlen(current) + 1, 1, "path");
     if (status == NF_OK) memcpy(*target, current, strlen(current) + 1);
     return status;
+}
+
+static nf_status keep_folder(nf_context *context, nf_sink *sink) {
+    size_t length = folder_length(sink->target);
+    nf_status status = nf_allocate(context, &sink->folder, length + 2, 1, "path");
+    if (status != NF_OK) return status;
+    memcpy(sink->folder, length > 0 ? sink->target : ".", length > 0 ? length : 1);
+    sink->folder[length > 0 ? length : 1] = '\0';
+    return NF_OK;
 }
 
 /* A name no other writer has: O_EXCL decides, the numbers only make collisions rare. */
@@ -150,9 +160,10 @@ nf_status nf_sink_open(nf_context *context, const char *path, nf_sink **out) {
         sink->fd = -1;
         sink->committed = false;
         sink->used = 0;
-        sink->target = sink->temporary = NULL;
+        sink->target = sink->folder = sink->temporary = NULL;
         status = follow_links(context, path, &sink->target);
     }
+    if (status == NF_OK) status = keep_folder(context, sink);
     if (status == NF_OK) status = open_target(context, sink);
     if (status == NF_OK) {
         *out = sink;
@@ -213,18 +224,12 @@ static int sync_descriptor(int fd) {
 /* Some file systems cannot sync a folder, and some folders may not be read: the file itself is
  * safe then, so only real failures count. */
 static nf_status sync_folder(nf_context *context, const nf_sink *sink) {
-    size_t length = folder_length(sink->target);
-    char *folder = NULL;
-    nf_status status = nf_scratch(context, &folder, length + 2, 1, "path");
-    if (status != NF_OK) return status;
-    memcpy(folder, length > 0 ? sink->target : ".", length > 0 ? length : 1);
-    folder[length > 0 ? length : 1] = '\0';
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return errno == EACCES ? NF_OK : write_failed(context, folder, errno);
+    int fd = open(sink->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return errno == EACCES ? NF_OK : write_failed(context, sink->folder, errno);
     int error = sync_descriptor(fd) != 0 ? errno : 0;
     close(fd);
     if (error == 0 || error == EINVAL || error == ENOTSUP) return NF_OK;
-    return write_failed(context, folder, error);
+    return write_failed(context, sink->folder, error);
 }
 
 static nf_status close_descriptor(nf_context *context, nf_sink *sink) {
@@ -258,6 +263,7 @@ void nf_sink_close(nf_context *context, nf_sink *sink) {
     if (sink->fd >= 0) close(sink->fd);
     if (sink->temporary != NULL && !sink->committed) unlink(sink->temporary);
     nf_release(context, sink->temporary);
+    nf_release(context, sink->folder);
     nf_release(context, sink->target);
     nf_release(context, sink);
 }

@@ -33,11 +33,11 @@ static inline const char *temp_path(const char *name) {
 
 /* Remove the file and its folder. */
 static inline void temp_remove(const char *path) {
-    char folder[256];
+    char *folder = exact_copy(path, strlen(path) + 1);
     unlink(path);
-    snprintf(folder, sizeof folder, "%s", path);
     *strrchr(folder, '/') = '\0';
     assert_int_equal(rmdir(folder), 0); /* nothing else may be left */
+    free(folder);
 }
 
 static inline size_t read_back(const char *path, char *buffer, size_t room) {
