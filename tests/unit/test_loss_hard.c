@@ -22,6 +22,12 @@ static int all_zero(const void *values, size_t bytes) {
     return 1;
 }
 
+static int all_zero_f32(const float *values, size_t count) {
+    int zero = 1;
+    for (size_t k = 0; k < count; k++) zero &= values[k] == 0;
+    return zero;
+}
+
 static int untouched(const void *values, size_t bytes) {
     const unsigned char *byte = values;
     for (size_t k = 0; k < bytes; k++) {
@@ -107,6 +113,40 @@ static void the_smallest_difference_has_a_direction(void **state) {
                                          nf_matrix_out_f32(gradient, 2, 2)));
         assert_true(fabsf(gradient[0] - 2) < 1e-5f && fabsf(gradient[2] + 2) < 1e-5f);
         assert_int_equal(r.coincident_negatives, 0);
+    }
+    nf_context_free(context);
+}
+
+/* t equal to the margin, exactly: no term, not active, no gradient, for every exponent and metric. */
+static void the_kink_itself_has_no_gradient(void **state) {
+    (void)state;
+    nf_context *context = test_context(1);
+    const float x[4] = {0, 0, 3, 4};
+    const struct {
+        nf_metric metric;
+        double at;
+    } cases[] = {{NF_EUCLIDEAN, 5}, {NF_SQEUCLIDEAN, 25}, {NF_CITYBLOCK, 7}, {NF_DOT, 0}};
+    for (size_t c = 0; c < 4 * 4; c++) {
+        nf_loss loss = nf_loss_weston();
+        loss.pos_metric = loss.neg_metric = cases[c % 4].metric;
+        loss.pos_exponent = loss.neg_exponent = 1 + 0.5 * (double)(c / 4);
+        loss.pos_margin = loss.neg_margin = cases[c % 4].at;
+        loss.stats = 1;
+        for (int64_t same = 0; same < 2; same++) {
+            const int64_t label[2] = {1, 2 - same};
+            const uint8_t flag[1] = {(uint8_t)same};
+            float gradient[4] = {1, 1, 1, 1}, left[2] = {1, 1}, right[2] = {1, 1};
+            nf_loss_result r;
+            assert_ok(context, nf_loss_batch(context, &loss, nf_matrix_f32(x, 2, 2), (nf_labels){label, 2, 1},
+                                             &r, nf_matrix_out_f32(gradient, 2, 2)));
+            assert_true(r.value == 0 && all_zero_f32(gradient, 4));
+            assert_int_equal(r.active_negative + r.active_positive, 0);
+            assert_ok(context, nf_loss_rows(context, &loss, nf_matrix_f32(x, 1, 2), nf_matrix_f32(x + 2, 1, 2),
+                                            flag, NULL, NULL, &r, nf_matrix_out_f32(left, 1, 2),
+                                            nf_matrix_out_f32(right, 1, 2)));
+            assert_true(r.value == 0 && all_zero_f32(left, 2) && all_zero_f32(right, 2));
+            assert_int_equal(r.active_negative + r.active_positive, 0);
+        }
     }
     nf_context_free(context);
 }
@@ -470,6 +510,7 @@ int main(void) {
         cmocka_unit_test(a_collapsed_batch_has_loss_without_gradient),
         cmocka_unit_test(planted_duplicates_keep_gradients_finite),
         cmocka_unit_test(the_smallest_difference_has_a_direction),
+        cmocka_unit_test(the_kink_itself_has_no_gradient),
         cmocka_unit_test(zero_rows_have_no_gradient),
         cmocka_unit_test(no_active_pair_is_value_zero),
         cmocka_unit_test(one_class_and_unlabelled_only),
