@@ -59,7 +59,6 @@ static nf_status run_rounds(nf_context *context, nf_schedule_state *state, bool 
     if (state->within) {
         state->players = blocks + blocks % 2;
         state->diagonal = true;
-        nf_progress_start(context, blocks + (state->players - 1) * (state->players / 2));
         status = nf_parallel(context, blocks, wake, 1, tile_task, state);
         state->diagonal = false;
         for (state->round = 0; status == NF_OK && state->round + 1 < state->players;
@@ -69,11 +68,17 @@ static nf_status run_rounds(nf_context *context, nf_schedule_state *state, bool 
         return status;
     }
     state->players = nf_max_size(blocks, pass->b->blocks);
-    nf_progress_start(context, (uint64_t)state->players * blocks);
     for (state->round = 0; status == NF_OK && state->round < state->players; state->round++) {
         status = nf_parallel(context, blocks, wake, 1, tile_task, state);
     }
     return status;
+}
+
+uint64_t nf_pass_work(const nf_pass_set *a, const nf_pass_set *b) {
+    if (a->blocks == 0 || b->blocks == 0) return 0;
+    if (a != b) return (uint64_t)nf_max_size(a->blocks, b->blocks) * a->blocks;
+    size_t players = a->blocks + a->blocks % 2;
+    return a->blocks + (uint64_t)(players - 1) * (players / 2);
 }
 
 static void add_result(nf_pass *pass, const nf_tile_result *part) {
@@ -89,7 +94,6 @@ static void add_result(nf_pass *pass, const nf_tile_result *part) {
 }
 
 nf_status nf_pass_run(nf_context *context, nf_pass *pass) {
-    nf_scope scope = nf_scope_enter(context);
     nf_schedule_state state = {.pass = pass, .within = pass->a == pass->b};
     size_t blocks = pass->a->blocks;
     nf_status status = NF_OK;
@@ -109,5 +113,5 @@ nf_status nf_pass_run(nf_context *context, nf_pass *pass) {
             add_result(pass, &state.of_block[i]);
         }
     }
-    return nf_scope_leave(context, scope, status);
+    return status;
 }

@@ -36,7 +36,10 @@ size_t nf_pass_stride(nf_matrix x);
 /* Factor between a gradient sum and dphi/dx: 2 for squared distances, whose sums are of w (a - b). */
 double nf_pass_factor(nf_metric metric);
 
-/* Run all tiles; fills sums and work counts. */
+/* Units of progress a pass counts for. */
+uint64_t nf_pass_work(const nf_pass_set *a, const nf_pass_set *b);
+
+/* Run all tiles; fills sums and work counts. The caller has started the progress. */
 nf_status nf_pass_run(nf_context *context, nf_pass *pass) NF_MUST_USE;
 
 #endif

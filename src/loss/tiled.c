@@ -211,6 +211,15 @@ static void write_gradients(const nf_tiled_state *state) {
     }
 }
 
+/* Progress counts every pass there can be at most, so that it never goes back. */
+static void start_progress(nf_context *context, const nf_tiled_state *state) {
+    const nf_group *group = &state->group[0];
+    uint64_t passes = (uint64_t)state->groups;
+    if (state->job->loss->reduction == NF_REDUCE_MEAN_NONZERO) passes += (uint64_t)state->groups;
+    if (state->job->loss->stats && state->closed) passes++;
+    nf_progress_start(context, passes * nf_pass_work(&group->set[0], &group->set[state->sets - 1]));
+}
+
 /* ---- the run ---------------------------------------------------------------------------------- */
 
 static void take_sums(nf_tiled_state *state, const nf_group *group, const nf_pass *pass) {
@@ -289,8 +298,11 @@ nf_status nf_tiled_run(nf_context *context, const nf_tiled_job *job, nf_loss_res
     for (int g = 0; g < state.groups && status == NF_OK; g++) {
         status = make_sets(context, &state, &state.group[g]);
     }
-    if (status == NF_OK) status = choose_scales(context, &state);
     state.closed = state.sets == 1 && nf_closed_applies(job->loss);
+    if (status == NF_OK) {
+        start_progress(context, &state);
+        status = choose_scales(context, &state);
+    }
     for (int g = 0; g < state.groups && status == NF_OK; g++) {
         status = run_group(context, &state, &state.group[g], &sums);
     }

@@ -351,6 +351,48 @@ static void overlapping_outputs_are_refused(void **state) {
     assert_memory_equal(kept, f->x, sizeof kept);
 }
 
+/* ---- progress ----------------------------------------------------------------------------------- */
+
+typedef struct progress_log {
+    uint64_t last, total;
+    int calls, went_back;
+} progress_log;
+
+static int log_progress(void *user, uint64_t done, uint64_t total) {
+    progress_log *log = user;
+    if (log->calls++ > 0) log->went_back |= done < log->last || total != log->total;
+    log->went_back |= done > total;
+    log->last = done;
+    log->total = total;
+    return 0;
+}
+
+/* Counting passes, statistics and sides of two metric families are one piece of work to the caller. */
+static void progress_of_several_passes_never_goes_back(void **state) {
+    fixture *f = *state;
+    enum { rows = 2500, cols = 64 };
+    nf_context *slow = test_context_isa(1, NF_ISA_SCALAR); /* calls come every 20 ms */
+    float *x = malloc(rows * cols * sizeof *x);
+    int64_t *labels = malloc(rows * sizeof *labels);
+    test_random_f32(5, x, rows * cols, 0, 1);
+    test_random_labels(6, labels, rows, 0, 9);
+    f->loss.stats = 1;
+    for (int variant = 0; variant < 3; variant++) {
+        f->loss.reduction = variant == 1 ? NF_REDUCE_MEAN_NONZERO : NF_REDUCE_MEAN;
+        f->loss.neg_metric = variant == 2 ? NF_COSINE : NF_EUCLIDEAN;
+        progress_log log = {0};
+        nf_context_set_progress(slow, log_progress, &log);
+        assert_ok(slow, nf_loss_batch(slow, &f->loss, nf_matrix_f32(x, rows, cols),
+                                      (nf_labels){labels, rows, 0}, &f->r, none));
+        assert_true(log.calls > 2);
+        assert_false(log.went_back);
+        assert_true(log.last > log.total / 2);
+    }
+    nf_context_free(slow);
+    free(x);
+    free(labels);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -365,6 +407,7 @@ int main(void) {
         TEST(bad_rows_and_extras_are_refused),
         TEST(bad_sets_are_refused),
         TEST(overlapping_outputs_are_refused),
+        TEST(progress_of_several_passes_never_goes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
