@@ -23,10 +23,10 @@ static void check_random(loss_form form, nf_type type, uint64_t first, uint64_t 
     nf_context_free(context);
 }
 
-#define RANDOM_TEST(name, form, type, first)           \
-    static void name(void **state) {                   \
-        (void)state;                                   \
-        check_random(form, type, first, 300);          \
+#define RANDOM_TEST(name, form, type, first)  \
+    static void name(void **state) {          \
+        (void)state;                          \
+        check_random(form, type, first, 300); \
     }
 
 RANDOM_TEST(batch_f64, FORM_BATCH, NF_FLOAT64, 0)

@@ -10,9 +10,15 @@
 
 /* Eq. (3), spelled out here so that the oracle needs nothing of the engine. */
 static nf_loss weston(void) {
-    return (nf_loss){.pos_metric = NF_EUCLIDEAN, .neg_metric = NF_EUCLIDEAN, .pos_exponent = 2,
-                     .neg_exponent = 2, .neg_margin = 1, .pos_weight = 1, .neg_weight = 1,
-                     .scale = 1, .reduction = NF_REDUCE_MEAN};
+    return (nf_loss){.pos_metric = NF_EUCLIDEAN,
+                     .neg_metric = NF_EUCLIDEAN,
+                     .pos_exponent = 2,
+                     .neg_exponent = 2,
+                     .neg_margin = 1,
+                     .pos_weight = 1,
+                     .neg_weight = 1,
+                     .scale = 1,
+                     .reduction = NF_REDUCE_MEAN};
 }
 
 /* The c-th of a grid of losses: every metric pair, exponents, reductions, normalised or not. */

@@ -31,8 +31,10 @@ static int free_tables(void **state) {
 /* ---- data ------------------------------------------------------------------------------------- */
 
 static void put(nf_type type, void *out, size_t k, double value) {
-    if (type == NF_FLOAT32) ((float *)out)[k] = (float)value;
-    else ((double *)out)[k] = value;
+    if (type == NF_FLOAT32)
+        ((float *)out)[k] = (float)value;
+    else
+        ((double *)out)[k] = value;
 }
 
 static double get(nf_type type, const void *in, size_t k) {
@@ -41,8 +43,8 @@ static double get(nf_type type, const void *in, size_t k) {
 
 /* Ordinary values, or (wild) also denormals, huge ones, zeros of both signs, Inf and NaN. */
 static void fill(nf_type type, void *out, size_t count, uint64_t seed, int wild) {
-    static const double specials[] = {0, -0.0, INFINITY, -INFINITY, NAN, 0x1p-149, -0x1p-140,
-                                      0x1p-1074, 0x1p127, -0x1p1000, 1, -1};
+    static const double specials[] = {0,         -0.0,      INFINITY, -INFINITY, NAN, 0x1p-149,
+                                      -0x1p-140, 0x1p-1074, 0x1p127,  -0x1p1000, 1,   -1};
     for (size_t k = 0; k < count; k++) {
         double value = 2 * nf_random_unit(seed, 1, k) - 1;
         if (wild && nf_random_below(seed, 2, k, 4) == 0) {
@@ -79,7 +81,8 @@ typedef struct shape {
 /* The grid: every inner size to 67 and some larger, row and column counts around register tiles. */
 static shape grid_shape(size_t t) {
     static const size_t larger[] = {95, 96, 97, 128, 200, 511};
-    static const size_t counts[] = {1, 2, 3, 5, 6, 7, 8, 11, 12, 13, 15, 16, 17, 31, 32, 33, 48, 96};
+    static const size_t counts[] = {1,  2,  3,  5,  6,  7,  8,  11, 12,
+                                    13, 15, 16, 17, 31, 32, 33, 48, 96};
     shape s = {.type = t % 2 == 0 ? NF_FLOAT32 : NF_FLOAT64, .seed = t};
     size_t step = t / 2 % 74;
     s.d = step < 68 ? step : larger[step - 68];
@@ -213,7 +216,9 @@ static double naive_update(int kind, nf_type type, const update_data *u, size_t 
         if (type == NF_FLOAT32) {
             float wf = (float)w, v = (float)x - (float)b;
             float sign = v > 0 ? wf : v < 0 ? -wf : 0;
-            f = kind == DIFFERENCE ? fmaf(wf, v, f) : kind == PRODUCT ? fmaf(wf, (float)b, f) : f + sign;
+            f = kind == DIFFERENCE ? fmaf(wf, v, f)
+                : kind == PRODUCT  ? fmaf(wf, (float)b, f)
+                                   : f + sign;
         } else {
             double v = x - b, sign = v > 0 ? w : v < 0 ? -w : 0;
             g = kind == DIFFERENCE ? fma(w, v, g) : kind == PRODUCT ? fma(w, b, g) : g + sign;
@@ -223,7 +228,8 @@ static double naive_update(int kind, nf_type type, const update_data *u, size_t 
 }
 
 static void check_updates(tables *t, const shape *s, int transposed) {
-    size_t size = nf_type_size(s->type), ld = nf_pad(s->type, s->d) + nf_lanes(s->type) * (s->gap % 2);
+    size_t size = nf_type_size(s->type),
+           ld = nf_pad(s->type, s->d) + nf_lanes(s->type) * (s->gap % 2);
     update_data u = {.ld = ld};
     size_t ldw = (transposed ? s->rows : s->cols) + s->gap;
     u.row_step = transposed ? 1 : ldw;
@@ -234,7 +240,8 @@ static void check_updates(tables *t, const shape *s, int transposed) {
     u.w = w.data, u.x = x.data, u.b = b.data;
     for (size_t k = 0; k < t->count; k++) {
         const nf_kernels *table = nf_kernels_get(t->context[k], s->type);
-        const update_fn update[] = {table->update_difference, table->update_product, table->update_sign};
+        const update_fn update[] = {table->update_difference, table->update_product,
+                                    table->update_sign};
         for (int kind = 0; kind < 3; kind++) {
             probe_guard out = probe_guard_make(s->rows * ld * size, s->at_end);
             const void *own = kind == PRODUCT ? NULL : x.data;
@@ -288,7 +295,8 @@ static void elementwise_kernels_agree(void **state) {
                 for (size_t k = 0; k < t->count; k++) {
                     probe_guard out = probe_guard_make(count * size, 1);
                     memcpy(out.data, in.data, count * size);
-                    nf_kernels_get(t->context[k], type)->distance(out.data, count, (nf_transform)transform);
+                    nf_kernels_get(t->context[k], type)
+                        ->distance(out.data, count, (nf_transform)transform);
                     if (k == 0) memcpy(want, out.data, count * size);
                     assert_true(same_values(type, out.data, want, count));
                     probe_guard_free(&out);
@@ -296,11 +304,12 @@ static void elementwise_kernels_agree(void **state) {
                 for (size_t e = 0; e < count; e++) {
                     double v = get(type, in.data, e), got = get(type, want, e);
                     double root = type == NF_FLOAT32 ? (double)sqrtf((float)v) : sqrt(v);
-                    assert_true(agrees(got, transform == NF_T_RAW    ? v
-                                            : transform == NF_T_SQRT ? root
-                                            : transform == NF_T_HALF
-                                                ? (type == NF_FLOAT32 ? (double)((float)v / 2) : v / 2)
-                                                : -v));
+                    assert_true(
+                        agrees(got, transform == NF_T_RAW    ? v
+                                    : transform == NF_T_SQRT ? root
+                                    : transform == NF_T_HALF
+                                        ? (type == NF_FLOAT32 ? (double)((float)v / 2) : v / 2)
+                                        : -v));
                 }
             }
             double *sum = calloc(count + 1, sizeof *sum);

@@ -96,7 +96,8 @@ static void check_forms(nf_context *context, const nf_distance_options *o, nf_ty
         if (k % 17 != 0) continue;
         nf_matrix va = {(const char *)x + a * d * size, type, 1, d, d};
         nf_matrix vb = {(const char *)x + b * d * size, type, 1, d, d};
-        assert_ok(context, nf_distances_full(context, o, va, vb, (nf_matrix_out){one, type, 1, 1, 1}));
+        assert_ok(context,
+                  nf_distances_full(context, o, va, vb, (nf_matrix_out){one, type, 1, 1, 1}));
         if (memcmp(one, want, size) != 0) {
             fail_msg("%s: a batch of 1 (%zu, %zu) differs", nf_metric_name(o->metric), a, b);
         }
@@ -141,18 +142,22 @@ typedef struct probe_case {
 /* All metrics on guarded, read-only arrays of which not one byte outside may be read. */
 static uint64_t hash_case(nf_context *context, const probe_case *c, int at_end) {
     size_t size = nf_type_size(c->type);
-    size_t x_bytes = ((c->n - 1) * c->ldx + c->d) * size, y_bytes = ((c->m - 1) * c->ldy + c->d) * size;
+    size_t x_bytes = ((c->n - 1) * c->ldx + c->d) * size,
+           y_bytes = ((c->m - 1) * c->ldy + c->d) * size;
     probe_guard gx = probe_guard_make(x_bytes, at_end), gy = probe_guard_make(y_bytes, at_end);
     probe_guard out = probe_guard_make(c->n * c->m * size, at_end);
-    for (size_t k = 0; k < x_bytes / 4; k++) ((float *)gx.data)[k] = (float)sin((double)k * 1.7) + 1;
-    for (size_t k = 0; k < y_bytes / 4; k++) ((float *)gy.data)[k] = (float)cos((double)k * 0.9) + 1;
+    for (size_t k = 0; k < x_bytes / 4; k++)
+        ((float *)gx.data)[k] = (float)sin((double)k * 1.7) + 1;
+    for (size_t k = 0; k < y_bytes / 4; k++)
+        ((float *)gy.data)[k] = (float)cos((double)k * 0.9) + 1;
     if (c->type == NF_FLOAT64) {
         for (size_t k = 0; k < x_bytes / 8; k++) ((double *)gx.data)[k] = sin((double)k * 1.7);
         for (size_t k = 0; k < y_bytes / 8; k++) ((double *)gy.data)[k] = cos((double)k * 0.9);
     }
     probe_guard_read_only(&gx);
     probe_guard_read_only(&gy);
-    nf_matrix x = {gx.data, c->type, c->n, c->d, c->ldx}, y = {gy.data, c->type, c->m, c->d, c->ldy};
+    nf_matrix x = {gx.data, c->type, c->n, c->d, c->ldx},
+              y = {gy.data, c->type, c->m, c->d, c->ldy};
     uint64_t hash = PROBE_HASH;
     for (int k = 0; k < 2 * METRICS; k++) {
         nf_distance_options o = options_of(k % METRICS, k / METRICS);
@@ -182,7 +187,11 @@ static void instruction_sets_and_threads_give_the_same_bits(void **state) {
     dims[68] = 96, dims[69] = 129, dims[70] = 515;
     for (size_t t = 0; t < 71 * 4; t++) {
         size_t d = dims[t / 4];
-        probe_case c = {rows[t % 12], rows[(t * 5 + 3) % 12], d, d + t % 3, d + t % 2,
+        probe_case c = {rows[t % 12],
+                        rows[(t * 5 + 3) % 12],
+                        d,
+                        d + t % 3,
+                        d + t % 2,
                         t % 4 < 2 ? NF_FLOAT32 : NF_FLOAT64};
         if (t % 40 == 7) c.n = 97, c.m = 193;
         uint64_t want = hash_case(contexts[0], &c, 1);
@@ -264,7 +273,8 @@ static void scaling_by_powers_of_two_is_exact(void **state) {
                 scaled_d[k] = ldexp(g[k], 9 * power);
             }
             assert_ok(context, nf_distances_full(context, &o, w, w, nf_matrix_out_f32(got, N, N)));
-            assert_ok(context, nf_distances_full(context, &o, wd, wd, nf_matrix_out_f64(got_d, N, N)));
+            assert_ok(context,
+                      nf_distances_full(context, &o, wd, wd, nf_matrix_out_f64(got_d, N, N)));
             for (size_t k = 0; k < N * N; k++) {
                 assert_true(got[k] == ldexpf(want[k], degree * power));
                 assert_true(got_d[k] == ldexp(want_d[k], degree * 9 * power));

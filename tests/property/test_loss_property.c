@@ -24,8 +24,8 @@ static void threads_and_instruction_sets_give_the_same_bits(void **state) {
     size_t count = make_contexts(contexts);
     for (uint64_t seed = 0; seed < 160; seed++) {
         nf_loss loss = loss_random(seed + 31);
-        loss_case c = loss_case_make(seed, (loss_form)(seed % 4), seed / 4 % 2 ? NF_FLOAT64 : NF_FLOAT32,
-                                     loss, 1);
+        loss_case c = loss_case_make(seed, (loss_form)(seed % 4),
+                                     seed / 4 % 2 ? NF_FLOAT64 : NF_FLOAT32, loss, 1);
         uint64_t want = 0;
         for (size_t k = 0; k < count; k++) {
             assert_ok(contexts[k], loss_case_run(contexts[k], &c));
@@ -51,7 +51,8 @@ static void many_rows_give_the_same_bits(void **state) {
     nf_context *contexts[8];
     size_t count = make_contexts(contexts);
     test_random_f32(5, x, n * d, -1, 1);
-    for (size_t k = 0; k < n; k++) label[k] = k < 300 ? 3 : (int64_t)nf_random_below(6, 6, k, 9) - 1;
+    for (size_t k = 0; k < n; k++)
+        label[k] = k < 300 ? 3 : (int64_t)nf_random_below(6, 6, k, 9) - 1;
     memset(x + 40 * d, 0, d * sizeof *x);          /* a zero row */
     memcpy(x + 90 * d, x + 77 * d, d * sizeof *x); /* a duplicate */
     for (int c = 0; c < 8; c++) {
@@ -85,7 +86,8 @@ static void statistics_and_gradients_never_change_bits(void **state) {
     for (uint64_t seed = 0; seed < 200; seed++) {
         nf_loss loss = loss_random(seed + 900);
         loss.stats = 0;
-        loss_case c = loss_case_make(seed + 40, (loss_form)(seed % 4), (nf_type)(seed / 4 % 2), loss, 1);
+        loss_case c =
+            loss_case_make(seed + 40, (loss_form)(seed % 4), (nf_type)(seed / 4 % 2), loss, 1);
         assert_ok(context, loss_case_run(context, &c));
         uint64_t plain = loss_case_hash(&c);
         double value = c.result.value;
@@ -151,12 +153,15 @@ static void a_leading_dimension_changes_nothing(void **state) {
     nf_labels labels = {label, N, 1};
     assert_ok(context, nf_loss_batch(context, &loss, nf_matrix_f32(x, N, D), labels, &a,
                                      nf_matrix_out_f32(gradient, N, D)));
-    assert_ok(context, nf_loss_batch(context, &loss, (nf_matrix){wide, NF_FLOAT32, N, D, LD}, labels, &b,
-                                     (nf_matrix_out){wide_gradient, NF_FLOAT32, N, D, LD}));
+    assert_ok(context,
+              nf_loss_batch(context, &loss, (nf_matrix){wide, NF_FLOAT32, N, D, LD}, labels, &b,
+                            (nf_matrix_out){wide_gradient, NF_FLOAT32, N, D, LD}));
     assert_memory_equal(&a, &b, sizeof a);
     for (size_t k = 0; k < N * LD; k++) {
-        if (k % LD < D) assert_true(wide_gradient[k] == gradient[k / LD * D + k % LD]);
-        else assert_true(wide_gradient[k] == 42);
+        if (k % LD < D)
+            assert_true(wide_gradient[k] == gradient[k / LD * D + k % LD]);
+        else
+            assert_true(wide_gradient[k] == 42);
     }
     nf_context_free(context);
 }
@@ -174,8 +179,9 @@ static outcome run_batch(nf_context *context, const nf_loss *loss, const double 
                          const int64_t *label) {
     outcome o;
     nf_loss_result r;
-    assert_ok(context, nf_loss_batch(context, loss, nf_matrix_f64(x, n, D), (nf_labels){label, n, 1}, &r,
-                                     nf_matrix_out_f64(o.gradient, n, D)));
+    assert_ok(context,
+              nf_loss_batch(context, loss, nf_matrix_f64(x, n, D), (nf_labels){label, n, 1}, &r,
+                            nf_matrix_out_f64(o.gradient, n, D)));
     o.value = r.value;
     return o;
 }
@@ -217,7 +223,8 @@ static void rotation_rotates_the_gradient(void **state) {
     rotate(x, turned, N);
     for (int c = 0; c < 20; c++) {
         nf_loss loss = rotated_loss(c);
-        outcome a = run_batch(context, &loss, x, N, label), b = run_batch(context, &loss, turned, N, label);
+        outcome a = run_batch(context, &loss, x, N, label),
+                b = run_batch(context, &loss, turned, N, label);
         assert_close(b.value, a.value);
         rotate(a.gradient, want, N);
         for (size_t k = 0; k < N * D; k++) assert_close(b.gradient[k], want[k]);
@@ -284,8 +291,9 @@ static void gradients_sum_to_zero(void **state) {
         loss.neg_margin = seed % 3 == 2 ? 2 : 1;
         loss.pos_margin = 0.05 * (double)(seed % 2);
         nf_loss_result r;
-        assert_ok(context, nf_loss_batch(context, &loss, nf_matrix_f32(x, N, D), (nf_labels){label, N, 1},
-                                         &r, nf_matrix_out_f32(gradient, N, D)));
+        assert_ok(context,
+                  nf_loss_batch(context, &loss, nf_matrix_f32(x, N, D), (nf_labels){label, N, 1},
+                                &r, nf_matrix_out_f32(gradient, N, D)));
         for (size_t k = 0; k < D; k++) {
             double sum = 0, absolute = 0;
             for (size_t i = 0; i < N; i++) {
@@ -312,7 +320,8 @@ static void the_closed_form_is_the_sum_over_pairs(void **state) {
         if (seed % 2) closed.pos_metric = NF_SQEUCLIDEAN, closed.pos_exponent = 1;
         nf_loss tiled = closed;
         tiled.pos_margin = 1e-300;
-        outcome a = run_batch(context, &closed, x, N, label), b = run_batch(context, &tiled, x, N, label);
+        outcome a = run_batch(context, &closed, x, N, label),
+                b = run_batch(context, &tiled, x, N, label);
         assert_close(a.value, b.value);
         for (size_t k = 0; k < N * D; k++) assert_close(a.gradient[k], b.gradient[k]);
     }

@@ -37,8 +37,10 @@ static void make_rows(uint64_t seed, nf_type type, size_t n, size_t d, size_t ld
     *wide = malloc((n * d + 1) * sizeof **wide);
     for (size_t k = 0; k < n * ld; k++) {
         double value = 2 * nf_random_unit(seed, 501, k) - 1;
-        if (type == NF_FLOAT32) ((float *)*x)[k] = (float)value;
-        else ((double *)*x)[k] = value;
+        if (type == NF_FLOAT32)
+            ((float *)*x)[k] = (float)value;
+        else
+            ((double *)*x)[k] = value;
     }
     nf_matrix view = {*x, type, n, d, ld};
     double *copy = ref_widen(view);
@@ -144,9 +146,9 @@ loss_case loss_case_make(uint64_t seed, loss_form form, nf_type type, nf_loss lo
 }
 
 void loss_case_free(loss_case *c) {
-    void *blocks[] = {c->x, c->y, c->wide_x, c->wide_y, c->labels_x, c->labels_y, c->ids_x, c->ids_y,
-                      c->i, c->j, c->same, c->weight, c->upstream, c->terms, c->gradient_x,
-                      c->gradient_y};
+    void *blocks[] = {c->x,        c->y,     c->wide_x,     c->wide_y,    c->labels_x, c->labels_y,
+                      c->ids_x,    c->ids_y, c->i,          c->j,         c->same,     c->weight,
+                      c->upstream, c->terms, c->gradient_x, c->gradient_y};
     for (size_t k = 0; k < sizeof blocks / sizeof *blocks; k++) free(blocks[k]);
 }
 
@@ -182,12 +184,12 @@ static nf_status run(nf_context *context, loss_case *c, nf_matrix_out gx, nf_mat
     memset(&c->result, 0, sizeof c->result);
     switch (c->form) {
     case FORM_BATCH:
-        return nf_loss_batch(context, &c->loss, x, (nf_labels){c->labels_x, c->n, c->has_unlabelled},
-                             &c->result, gx);
-    case FORM_PAIRS:
-        return nf_loss_pairs(context, &c->loss, x, pairs, &extras, &c->result, gx);
+        return nf_loss_batch(context, &c->loss, x,
+                             (nf_labels){c->labels_x, c->n, c->has_unlabelled}, &c->result, gx);
+    case FORM_PAIRS: return nf_loss_pairs(context, &c->loss, x, pairs, &extras, &c->result, gx);
     case FORM_ROWS:
-        return nf_loss_rows(context, &c->loss, x, y, c->same, c->weight, &extras, &c->result, gx, gy);
+        return nf_loss_rows(context, &c->loss, x, y, c->same, c->weight, &extras, &c->result, gx,
+                            gy);
     case FORM_REFERENCE: return nf_loss_reference(context, &c->loss, &sets, &c->result, gx, gy);
     }
     abort();
@@ -223,13 +225,14 @@ uint64_t loss_case_hash(const loss_case *c) {
 
 static void describe(const loss_case *c, char *text, size_t size) {
     const nf_loss *l = &c->loss;
-    snprintf(text, size,
-             "%s %s n %zu m %zu d %zu: pos %s^%g margin %.9g weight %g, neg %s^%g margin %.9g weight "
-             "%g, scale %g, normalize %d, %s, weights %d, upstream %d",
-             loss_form_names[c->form], c->type == NF_FLOAT32 ? "float32" : "float64", c->n, c->m, c->d,
-             nf_metric_name(l->pos_metric), l->pos_exponent, l->pos_margin, l->pos_weight,
-             nf_metric_name(l->neg_metric), l->neg_exponent, l->neg_margin, l->neg_weight, l->scale,
-             l->normalize, nf_reduction_name(l->reduction), c->weight != NULL, c->upstream != NULL);
+    snprintf(
+        text, size,
+        "%s %s n %zu m %zu d %zu: pos %s^%g margin %.9g weight %g, neg %s^%g margin %.9g weight "
+        "%g, scale %g, normalize %d, %s, weights %d, upstream %d",
+        loss_form_names[c->form], c->type == NF_FLOAT32 ? "float32" : "float64", c->n, c->m, c->d,
+        nf_metric_name(l->pos_metric), l->pos_exponent, l->pos_margin, l->pos_weight,
+        nf_metric_name(l->neg_metric), l->neg_exponent, l->neg_margin, l->neg_weight, l->scale,
+        l->normalize, nf_reduction_name(l->reduction), c->weight != NULL, c->upstream != NULL);
 }
 
 static void check_count(const char *what, uint64_t got, uint64_t want, const char *text) {
@@ -287,13 +290,15 @@ void loss_case_check(nf_context *context, loss_case *c, double tolerance) {
         check_count("active_negative", c->result.active_negative, r.active_negative, text);
     }
     if (c->loss.neg_metric != NF_DOT) {
-        check_count("coincident_negatives", c->result.coincident_negatives, r.coincident_negatives, text);
+        check_count("coincident_negatives", c->result.coincident_negatives, r.coincident_negatives,
+                    text);
     }
     check_close("value", c->result.value, r.value,
                 tolerance * (double)fabsl(r.value) + error * (double)r.value_condition, text);
     long double nx = ref_norm(r.gradient_x, c->n * c->d), ny = 0;
     if (r.gradient_y != NULL) ny = ref_norm(r.gradient_y, c->m * c->d);
-    double limit = tolerance * (double)sqrtl(nx * nx + ny * ny) + error * (double)r.gradient_condition;
+    double limit =
+        tolerance * (double)sqrtl(nx * nx + ny * ny) + error * (double)r.gradient_condition;
     check_gradient("gradient", c, c->gradient_x, c->n, r.gradient_x, limit, text);
     if (r.gradient_y != NULL) {
         check_gradient("second gradient", c, c->gradient_y, c->m, r.gradient_y, limit, text);

@@ -15,7 +15,7 @@ typedef struct loss_case {
     loss_form form;
     nf_type type;
     size_t n, m, d, ldx, ldy, count;
-    void *x, *y;            /* of `type` */
+    void *x, *y;             /* of `type` */
     double *wide_x, *wide_y; /* the same values, contiguous */
     int64_t *labels_x, *labels_y, *ids_x, *ids_y;
     int has_unlabelled, use_ids;

@@ -12,7 +12,8 @@ probe_guard probe_guard_make(size_t bytes, int at_end) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     size_t room = (bytes + page - 1) / page * page;
     probe_guard guard = {.map_bytes = room + 2 * page};
-    guard.map = mmap(NULL, guard.map_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    guard.map =
+        mmap(NULL, guard.map_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (guard.map == MAP_FAILED) abort();
     char *start = guard.map;
     if (mprotect(start, page, PROT_NONE) != 0) abort();

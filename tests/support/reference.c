@@ -45,8 +45,8 @@ static ref_quad quad_norm(const ref_quad *a, size_t d) {
 }
 
 /* The distance of rows already in quadruple precision, where differences are taken. */
-static ref_quad quad_distance(nf_metric metric, int normalize, const ref_quad *a,
-                              const ref_quad *b, size_t d) {
+static ref_quad quad_distance(nf_metric metric, int normalize, const ref_quad *a, const ref_quad *b,
+                              size_t d) {
     ref_quad na = 1, nb = 1;
     if (normalize || metric == NF_COSINE) na = quad_norm(a, d), nb = quad_norm(b, d);
     if (metric == NF_COSINE && d > 0 && (na == 0 || nb == 0)) return 1;
@@ -95,7 +95,8 @@ double ref_ulps(nf_type type, double got, ref_quad want) {
 static ref_quad quad_phi(const nf_loss *loss, int same, ref_quad t) {
     ref_quad excess = same ? t - (ref_quad)loss->pos_margin : (ref_quad)loss->neg_margin - t;
     if (!(excess > 0)) return 0;
-    ref_quad weight = (ref_quad)loss->scale * (ref_quad)(same ? loss->pos_weight : loss->neg_weight);
+    ref_quad weight =
+        (ref_quad)loss->scale * (ref_quad)(same ? loss->pos_weight : loss->neg_weight);
     return weight * quad_power(excess, same ? loss->pos_exponent : loss->neg_exponent);
 }
 
@@ -106,9 +107,9 @@ static ref_quad quad_value(const ref_problem *p, const ref_quad *rows) {
     size_t count[2] = {0, 0}, nonzero[2] = {0, 0};
     for (size_t k = 0; k < p->count; k++) {
         int same = p->pairs[k].same;
-        ref_quad t = quad_distance(same ? p->loss.pos_metric : p->loss.neg_metric,
-                                   p->loss.normalize, rows + p->pairs[k].i * p->d,
-                                   y + p->pairs[k].j * p->d, p->d);
+        ref_quad t =
+            quad_distance(same ? p->loss.pos_metric : p->loss.neg_metric, p->loss.normalize,
+                          rows + p->pairs[k].i * p->d, y + p->pairs[k].j * p->d, p->d);
         ref_quad term = (ref_quad)p->pairs[k].weight * quad_phi(&p->loss, same, t);
         sum[same] += term;
         count[same]++;
@@ -176,8 +177,8 @@ static long double power(long double base, double p) {
 }
 
 typedef struct unit_row {
-    long double *u;      /* the row the metric sees */
-    long double length;  /* of the row itself; 0: a zero row */
+    long double *u;     /* the row the metric sees */
+    long double length; /* of the row itself; 0: a zero row */
 } unit_row;
 
 static unit_row make_row(const double *a, size_t d, int unit) {
@@ -279,8 +280,8 @@ static long double evaluate_pair(const ref_problem *p, size_t k, long double t, 
     int same = p->pairs[k].same;
     double margin = same ? loss->pos_margin : loss->neg_margin;
     double exponent = same ? loss->pos_exponent : loss->neg_exponent;
-    long double weight = (long double)loss->scale *
-                         (long double)(same ? loss->pos_weight : loss->neg_weight);
+    long double weight =
+        (long double)loss->scale * (long double)(same ? loss->pos_weight : loss->neg_weight);
     long double excess = same ? t - (long double)margin : (long double)margin - t;
     note_kink(r, t, margin);
     if (same) r->positive_pairs++, r->mean_positive_distance += t;
@@ -409,8 +410,8 @@ ref_problem ref_list(nf_loss loss, const double *x, size_t n, size_t d, nf_pairs
 
 ref_problem ref_rows(nf_loss loss, const double *left, const double *right, size_t n, size_t d,
                      const uint8_t *same, const double *weight, const double *upstream) {
-    ref_problem p = {.loss = loss, .n = n, .m = n, .d = d, .x = left, .y = right,
-                     .upstream = upstream};
+    ref_problem p = {
+        .loss = loss, .n = n, .m = n, .d = d, .x = left, .y = right, .upstream = upstream};
     for (size_t k = 0; k < n; k++) {
         append(&p, (ref_pair){k, k, same[k], weight != NULL ? weight[k] : 1});
     }

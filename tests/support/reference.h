@@ -49,7 +49,7 @@ typedef struct ref_result {
     long double value;
     uint64_t positive_pairs, negative_pairs, active_positive, active_negative, coincident_negatives;
     long double mean_positive_distance, mean_negative_distance;
-    long double *terms;                /* (count) w phi */
+    long double *terms;                   /* (count) w phi */
     long double *gradient_x, *gradient_y; /* (n, d), (m, d) or NULL */
     double kink; /* smallest |t - margin| over all pairs, relative to 1 + |margin| */
     /* How value, terms and gradient react to a relative error of the distances: first derivatives

@@ -106,7 +106,8 @@ static host look(void) {
     h.creation_mask = umask(022);
     umask(h.creation_mask);
     h.environment = PROBE_HASH;
-    for (char **e = environ; *e != NULL; e++) h.environment = probe_hash(h.environment, *e, strlen(*e));
+    for (char **e = environ; *e != NULL; e++)
+        h.environment = probe_hash(h.environment, *e, strlen(*e));
     h.files = count_files();
     h.control = probe_fp_get();
     return h;
@@ -296,7 +297,8 @@ static void a_long_call_stops_within_a_fifth_of_a_second(void **state) {
             if (status == NF_OK) continue; /* the call was quicker than that */
             assert_int_equal(status, NF_ERR_CANCELLED);
             assert_int_equal(nf_context_error(context)->status, NF_ERR_CANCELLED);
-            if (late > PATIENCE * threads) fail_msg("call %d, %d threads: %g s late", which, threads, late);
+            if (late > PATIENCE * threads)
+                fail_msg("call %d, %d threads: %g s late", which, threads, late);
             for (size_t k = 0; k < sizeof r; k++) assert_int_equal(((unsigned char *)&r)[k], 0xA5);
             for (size_t k = 0; which < 2 && k < w.n * w.d * 4; k++) {
                 if (((unsigned char *)w.gradient)[k] != 0xA5) fail_msg("byte %zu was written", k);

@@ -46,14 +46,16 @@ static void the_matrix_of_pairs_never_exists(void **state) {
     nf_loss_result r;
     assert_int_equal(nf_context_create(&context, &options, NULL), NF_OK);
     double start = probe_seconds();
-    nf_status status = nf_loss_batch(context, &loss, nf_matrix_f32(x, N, D), (nf_labels){label, N, 1},
-                                     &r, nf_matrix_out_f32(gradient, N, D));
+    nf_status status =
+        nf_loss_batch(context, &loss, nf_matrix_f32(x, N, D), (nf_labels){label, N, 1}, &r,
+                      nf_matrix_out_f32(gradient, N, D));
     double taken = probe_seconds() - start;
     if (probe_long()) {
         assert_ok(context, status);
         assert_int_equal(r.positive_pairs + r.negative_pairs, (uint64_t)N * (N - 1) / 2);
-        print_message("n = %d, d = %d with gradient: %.2f s on 2 threads, %.1f MB resident at most\n", N, D,
-                      taken, (double)peak_resident() / 1e6);
+        print_message(
+            "n = %d, d = %d with gradient: %.2f s on 2 threads, %.1f MB resident at most\n", N, D,
+            taken, (double)peak_resident() / 1e6);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
         assert_true(peak_resident() < 200000000);
 #endif

@@ -31,7 +31,9 @@ typedef struct job {
 static nf_matrix x_of(job *j) { return nf_matrix_f32(j->in.x, N, D); }
 static nf_matrix y_of(job *j) { return nf_matrix_f32(j->in.y, M, D); }
 static nf_matrix left_of(job *j) { return nf_matrix_f32(j->in.x, M, D); }
-static nf_matrix_out gx_of(job *j, size_t rows) { return nf_matrix_out_f32(j->out.gradient, rows, D); }
+static nf_matrix_out gx_of(job *j, size_t rows) {
+    return nf_matrix_out_f32(j->out.gradient, rows, D);
+}
 static nf_matrix_out gy_of(job *j) { return nf_matrix_out_f32(j->out.other_gradient, M, D); }
 
 static nf_status full(nf_context *context, void *user) {
@@ -47,7 +49,8 @@ static nf_status condensed(nf_context *context, void *user) {
 
 static nf_status listed(nf_context *context, void *user) {
     job *j = user;
-    return nf_distances_pairs(context, &j->distance, x_of(j), y_of(j), j->in.i, j->in.j, M, j->out.listed);
+    return nf_distances_pairs(context, &j->distance, x_of(j), y_of(j), j->in.i, j->in.j, M,
+                              j->out.listed);
 }
 
 static nf_status batch(nf_context *context, void *user) {
@@ -72,8 +75,8 @@ static nf_status rows(nf_context *context, void *user) {
 
 static nf_status reference(nf_context *context, void *user) {
     job *j = user;
-    nf_loss_sets sets = {x_of(j), y_of(j), {j->in.label, N, 1}, {j->in.other_label, M, 1}, j->in.ids,
-                         j->in.other_ids};
+    nf_loss_sets sets = {x_of(j),   y_of(j),        {j->in.label, N, 1}, {j->in.other_label, M, 1},
+                         j->in.ids, j->in.other_ids};
     return nf_loss_reference(context, &j->loss, &sets, &j->out.result, gx_of(j, N), gy_of(j));
 }
 
@@ -165,8 +168,9 @@ static nf_status wide_batch(nf_context *context, void *user) {
     int64_t *label = malloc(ROWS * sizeof *label);
     test_random_f32(5, x, ROWS * 32, -1, 1);
     test_random_labels(5, label, ROWS, 0, 3);
-    nf_status status = nf_loss_batch(context, &j->loss, nf_matrix_f32(x, ROWS, 32),
-                                     (nf_labels){label, ROWS, 1}, &j->out.result, (nf_matrix_out){0});
+    nf_status status =
+        nf_loss_batch(context, &j->loss, nf_matrix_f32(x, ROWS, 32), (nf_labels){label, ROWS, 1},
+                      &j->out.result, (nf_matrix_out){0});
     free(x);
     free(label);
     return status;
@@ -192,8 +196,9 @@ static void enough_reserve_means_no_allocation(void **state) {
     const struct {
         const char *name;
         test_body_fn body;
-    } calls[] = {{"full", full},   {"condensed", condensed}, {"listed", listed},      {"batch", batch},
-                 {"pairs", pairs}, {"rows", rows},           {"reference", reference}};
+    } calls[] = {{"full", full},          {"condensed", condensed}, {"listed", listed},
+                 {"batch", batch},        {"pairs", pairs},         {"rows", rows},
+                 {"reference", reference}};
     for (size_t k = 0; k < sizeof calls / sizeof *calls; k++) {
         test_allocator allocator;
         test_allocator_init(&allocator);
@@ -207,7 +212,8 @@ static void enough_reserve_means_no_allocation(void **state) {
         size_t before = allocator.calls;
         for (int round = 0; round < 3; round++) assert_ok(context, calls[k].body(context, j));
         if (allocator.calls != before) {
-            fail_msg("%s: %zu allocations despite the reserve", calls[k].name, allocator.calls - before);
+            fail_msg("%s: %zu allocations despite the reserve", calls[k].name,
+                     allocator.calls - before);
         }
         assert_memory_equal(want, &j->out, sizeof *want);
         free(want);

@@ -31,7 +31,8 @@ static void options_are_checked(void **state) {
         nf_error error;
         nf_status status = create(1024, isa, &error);
         assert_int_equal(status, nf_cpu_supports(isa) ? NF_OK : NF_ERR_UNSUPPORTED);
-        if (status != NF_OK) test_assert_contains(error.message, nf_isa_name(isa), __FILE__, __LINE__);
+        if (status != NF_OK)
+            test_assert_contains(error.message, nf_isa_name(isa), __FILE__, __LINE__);
     }
     nf_context *context;
     assert_int_equal(nf_context_create(&context, NULL, NULL), NF_OK);
@@ -45,7 +46,8 @@ static void options_are_checked(void **state) {
 
 static void the_environment_is_checked(void **state) {
     (void)state;
-    const char *bad_threads[] = {"0", "-1", "abc", "10000000000", "1.5", "4x", "99999999999999999999"};
+    const char *bad_threads[] = {
+        "0", "-1", "abc", "10000000000", "1.5", "4x", "99999999999999999999"};
     for (size_t k = 0; k < sizeof bad_threads / sizeof *bad_threads; k++) {
         setenv("NF_NUM_THREADS", bad_threads[k], 1);
         assert_create_fails(0, NF_ISA_AUTO, NF_ERR_ARG, "NF_NUM_THREADS");
@@ -96,7 +98,8 @@ static void views_are_checked(void **state) {
     assert_ok(context, nf_check_matrix(context, nf_matrix_f32(data, 3, 4), "x"));
     assert_ok(context, nf_check_matrix(context, nf_matrix_f32(NULL, 0, 4), "x"));
     assert_ok(context, nf_check_matrix(context, nf_matrix_f32(NULL, 3, 0), "x"));
-    assert_fails(context, nf_check_matrix(context, nf_matrix_f32(NULL, 3, 4), "x"), NF_ERR_ARG, "x");
+    assert_fails(context, nf_check_matrix(context, nf_matrix_f32(NULL, 3, 4), "x"), NF_ERR_ARG,
+                 "x");
     nf_matrix x = nf_matrix_f32(data, 3, 4);
     x.ld = 3;
     assert_fails(context, nf_check_matrix(context, x, "left"), NF_ERR_ARG, "left");
@@ -108,7 +111,8 @@ static void views_are_checked(void **state) {
     nf_matrix_out out = nf_matrix_out_f32(data, 3, 4);
     assert_ok(context, nf_check_out(context, out, "out", 3, 4, NF_FLOAT32));
     assert_fails(context, nf_check_out(context, out, "out", 4, 3, NF_FLOAT32), NF_ERR_ARG, "4 x 3");
-    assert_fails(context, nf_check_out(context, out, "out", 3, 4, NF_FLOAT64), NF_ERR_ARG, "float64");
+    assert_fails(context, nf_check_out(context, out, "out", 3, 4, NF_FLOAT64), NF_ERR_ARG,
+                 "float64");
     nf_context_free(context);
 }
 
@@ -118,12 +122,14 @@ static void overlap_is_refused_to_the_element(void **state) {
     float data[40] = {0};
     for (size_t at = 0; at <= 28; at++) { /* x is data[12 .. 24) */
         nf_matrix_out out = nf_matrix_out_f32(data + at, 3, 4);
-        nf_status status = nf_check_overlap(context, out, "gradient", nf_matrix_f32(data + 12, 3, 4), "x");
+        nf_status status =
+            nf_check_overlap(context, out, "gradient", nf_matrix_f32(data + 12, 3, 4), "x");
         assert_int_equal(status, at > 0 && at < 24 ? NF_ERR_ARG : NF_OK);
     }
     /* The gap after the last row belongs to nobody. */
     nf_matrix x = {data, NF_FLOAT32, 2, 3, 10};
-    assert_ok(context, nf_check_overlap(context, nf_matrix_out_f32(data + 13, 1, 4), "out", x, "x"));
+    assert_ok(context,
+              nf_check_overlap(context, nf_matrix_out_f32(data + 13, 1, 4), "out", x, "x"));
     assert_ok(context, nf_check_overlap(context, (nf_matrix_out){0}, "out", x, "x"));
     /* No columns, no elements. */
     nf_matrix_out empty = {data, NF_FLOAT32, 4, 0, 10};
@@ -139,7 +145,7 @@ static void nonfinite_values_are_found(void **state) {
         size_t ld = cols + 2;
         double wide[5 * 42];
         float narrow[5 * 42];
-        for (size_t at = 0; at < 5 * cols; at += cols > 8 ? 3 : 1) {
+        for (size_t at = 0; at<5 * cols; at += cols> 8 ? 3 : 1) {
             for (size_t k = 0; k < 5 * 42; k++) wide[k] = 1e300, narrow[k] = -3e38f;
             /* The gap between rows may hold anything. */
             for (size_t r = 0; r < 5; r++) wide[r * ld + cols] = narrow[r * ld + cols] = NAN;

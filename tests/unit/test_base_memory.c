@@ -39,8 +39,10 @@ static void sizes_that_overflow_are_refused(void **state) {
     (void)state;
     nf_context *context = test_context(1);
     void *block;
-    assert_fails(context, nf_allocate(context, &block, SIZE_MAX, 8, "thing"), NF_ERR_RANGE, "thing");
-    assert_fails(context, nf_allocate(context, &block, SIZE_MAX / 2, 1, "half"), NF_ERR_RANGE, "half");
+    assert_fails(context, nf_allocate(context, &block, SIZE_MAX, 8, "thing"), NF_ERR_RANGE,
+                 "thing");
+    assert_fails(context, nf_allocate(context, &block, SIZE_MAX / 2, 1, "half"), NF_ERR_RANGE,
+                 "half");
     nf_scope scope = nf_scope_enter(context);
     nf_status status = nf_scratch(context, &block, SIZE_MAX / 4, 8, "scratch thing");
     status = nf_scope_leave(context, scope, status);

@@ -227,7 +227,8 @@ static void inspect_worker(void *argument, size_t task, int worker) {
     atomic_fetch_add(&s->met, 1);
     sigset_t mask;
     pthread_sigmask(SIG_BLOCK, NULL, &mask);
-    if (!sigismember(&mask, SIGINT) || !sigismember(&mask, SIGTERM)) atomic_store(&s->open_signals, 1);
+    if (!sigismember(&mask, SIGINT) || !sigismember(&mask, SIGTERM))
+        atomic_store(&s->open_signals, 1);
 #if defined(__x86_64__)
     if ((__builtin_ia32_stmxcsr() & ~0x3fu) != 0x1f80u) atomic_store(&s->wrong_control, 1);
 #endif

@@ -20,8 +20,10 @@ static nf_matrix random_matrix(uint64_t seed, nf_type type, size_t rows, size_t 
         double u = 2 * nf_random_unit(seed, 1, k) - 1;
         if (spread == 1) u = ldexp(u, (int)nf_random_below(seed, 2, k, 41) - 20);
         if (spread == 2) u = 1000 + u * 1e-3;
-        if (type == NF_FLOAT32) ((float *)(uintptr_t)x.data)[k] = (float)u;
-        else ((double *)(uintptr_t)x.data)[k] = u;
+        if (type == NF_FLOAT32)
+            ((float *)(uintptr_t)x.data)[k] = (float)u;
+        else
+            ((double *)(uintptr_t)x.data)[k] = u;
     }
     return x;
 }
@@ -57,9 +59,10 @@ static void check_one(const nf_distance_options *o, nf_type type, double got, co
                               : (double)((ref_quad)got - want > 0 ? (ref_quad)got - want
                                                                   : want - (ref_quad)got);
     if (!(error <= fabs(limit))) {
-        fail_msg("%s type %d normalize %d precise %d d %zu: got %.17g, want %.17g, error %g over %g",
-                 nf_metric_name(o->metric), (int)type, o->normalize, o->precise, d, got, (double)want,
-                 error, fabs(limit));
+        fail_msg(
+            "%s type %d normalize %d precise %d d %zu: got %.17g, want %.17g, error %g over %g",
+            nf_metric_name(o->metric), (int)type, o->normalize, o->precise, d, got, (double)want,
+            error, fabs(limit));
     }
 }
 

@@ -68,10 +68,10 @@ static void bad_arguments_are_named(void **state) {
     assert_fails(context, nf_distances_full(context, NULL, vx, vx, view), NF_ERR_ARG, "overlap");
     assert_fails(context, nf_distances_condensed(context, NULL, vx, x + 11), NF_ERR_ARG, "overlap");
     const int64_t index[3] = {0, 1, 2};
-    assert_fails(context, nf_distances_pairs(context, NULL, vx, vx, index, index, 3, x + 10), NF_ERR_ARG,
-                 "overlap");
-    assert_fails(context, nf_distances_pairs(context, NULL, vx, vx, index, index, 3, NULL), NF_ERR_ARG,
-                 "out");
+    assert_fails(context, nf_distances_pairs(context, NULL, vx, vx, index, index, 3, x + 10),
+                 NF_ERR_ARG, "overlap");
+    assert_fails(context, nf_distances_pairs(context, NULL, vx, vx, index, index, 3, NULL),
+                 NF_ERR_ARG, "out");
     assert_fails(context, nf_distances_condensed(context, NULL, vx, NULL), NF_ERR_ARG, "out");
     view = (nf_matrix_out){out, NF_FLOAT64, 3, 3, 3};
     assert_fails(context, nf_distances_full(context, NULL, vx, vx, view), NF_ERR_ARG, "float32");
@@ -96,11 +96,13 @@ static void bad_indices_are_named_by_position(void **state) {
         char value[32];
         snprintf(value, sizeof value, "%lld", (long long)bad[k]);
         i[2] = bad[k];
-        assert_fails(context, nf_distances_pairs(context, NULL, vx, vy, i, j, 4, out), NF_ERR_ARG, value);
+        assert_fails(context, nf_distances_pairs(context, NULL, vx, vy, i, j, 4, out), NF_ERR_ARG,
+                     value);
         test_assert_contains(nf_context_error(context)->message, "2", __FILE__, __LINE__);
         i[2] = 0;
         j[3] = bad[k] == 3 ? 2 : bad[k]; /* y has fewer rows */
-        assert_fails(context, nf_distances_pairs(context, NULL, vx, vy, i, j, 4, out), NF_ERR_ARG, "3");
+        assert_fails(context, nf_distances_pairs(context, NULL, vx, vy, i, j, 4, out), NF_ERR_ARG,
+                     "3");
     }
     assert_true(out[0] == 42 && out[3] == 42);
     nf_context_free(context);
@@ -114,7 +116,8 @@ static void gaps_of_the_output_are_kept(void **state) {
     test_random_f32(4, x, 60, -1, 1);
     for (size_t k = 0; k < 500; k++) out[k] = 42;
     nf_matrix v = nf_matrix_f32(x, 20, 3);
-    assert_ok(context, nf_distances_full(context, NULL, v, v, (nf_matrix_out){out, NF_FLOAT32, 20, 20, 25}));
+    assert_ok(context,
+              nf_distances_full(context, NULL, v, v, (nf_matrix_out){out, NF_FLOAT32, 20, 20, 25}));
     for (size_t r = 0; r < 20; r++) {
         for (size_t c = 0; c < 25; c++) assert_int_equal(out[r * 25 + c] == 42, c >= 20);
     }

@@ -32,9 +32,13 @@ static void near_points_do_not_cancel(void **state) {
     float out;
     assert_ok(context, one_f32(context, NF_EUCLIDEAN, (float[]){10000}, (float[]){10001}, 1, &out));
     assert_true(out == 1);
-    assert_ok(context, one_f32(context, NF_EUCLIDEAN, (float[]){512695}, (float[]){512804}, 1, &out));
+    assert_ok(context,
+              one_f32(context, NF_EUCLIDEAN, (float[]){512695}, (float[]){512804}, 1, &out));
     assert_true(out == 109);
-    const struct { float a, b; size_t d; } cases[] = {{1, 1.001f, 1000}, {1, 1.1f, 1000000}};
+    const struct {
+        float a, b;
+        size_t d;
+    } cases[] = {{1, 1.001f, 1000}, {1, 1.1f, 1000000}};
     for (size_t c = 0; c < 2; c++) {
         size_t d = cases[c].d;
         float *a = malloc(d * sizeof *a), *b = malloc(d * sizeof *b);
@@ -44,8 +48,9 @@ static void near_points_do_not_cancel(void **state) {
         assert_true(ref_ulps(NF_FLOAT32, (double)out, (ref_quad)want) <= (double)d + 2);
         nf_distance_options precise = with_metric(NF_EUCLIDEAN);
         precise.precise = 1;
-        assert_ok(context, nf_distances_full(context, &precise, nf_matrix_f32(a, 1, d),
-                                             nf_matrix_f32(b, 1, d), nf_matrix_out_f32(&out, 1, 1)));
+        assert_ok(context,
+                  nf_distances_full(context, &precise, nf_matrix_f32(a, 1, d),
+                                    nf_matrix_f32(b, 1, d), nf_matrix_out_f32(&out, 1, 1)));
         assert_true(ref_ulps(NF_FLOAT32, (double)out, (ref_quad)want) <= 0.52);
         free(a);
         free(b);
@@ -96,7 +101,8 @@ static void values_out_of_range_in_between_are_right(void **state) {
 static void values_beyond_the_type_are_refused(void **state) {
     (void)state;
     nf_context *context = test_context(1);
-    const float high[2] = {3e38f, 3e38f}, low[2] = {-3e38f, -3e38f}, big[1] = {1e20f}, zero[1] = {0};
+    const float high[2] = {3e38f, 3e38f}, low[2] = {-3e38f, -3e38f}, big[1] = {1e20f},
+                zero[1] = {0};
     const double high_d[1] = {1.7e308}, low_d[1] = {-1.7e308};
     float out = 42;
     double wide = 42;
@@ -104,7 +110,8 @@ static void values_beyond_the_type_are_refused(void **state) {
     assert_fails(context, one_f32(context, NF_CITYBLOCK, high, low, 2, &out), NF_ERR_RANGE, "");
     assert_fails(context, one_f32(context, NF_SQEUCLIDEAN, big, zero, 1, &out), NF_ERR_RANGE, "");
     assert_fails(context, one_f32(context, NF_DOT, high, high, 1, &out), NF_ERR_RANGE, "");
-    assert_fails(context, one_f64(context, NF_EUCLIDEAN, high_d, low_d, 1, &wide), NF_ERR_RANGE, "");
+    assert_fails(context, one_f64(context, NF_EUCLIDEAN, high_d, low_d, 1, &wide), NF_ERR_RANGE,
+                 "");
     assert_true(strlen(nf_context_error(context)->message) > 10);
     assert_true(out == 42 && wide == 42);
     nf_distance_options o = with_metric(NF_EUCLIDEAN);
@@ -124,7 +131,8 @@ static void values_beyond_the_type_are_refused(void **state) {
 static void nonfinite_input_is_refused_by_place(void **state) {
     (void)state;
     nf_context *context = test_context(1);
-    const size_t places[][2] = {{0, 0}, {ROWS - 1, COLS - 1}, {0, COLS - 1}, {4, 16}, {3, 7}, {8, 0}};
+    const size_t places[][2] = {{0, 0}, {ROWS - 1, COLS - 1}, {0, COLS - 1}, {4, 16}, {3, 7},
+                                {8, 0}};
     const float bad[] = {NAN, -NAN, INFINITY, -INFINITY};
     float x[ROWS * LD], y[ROWS * LD], out[ROWS * ROWS];
     test_random_f32(1, y, ROWS * LD, -1, 1);
@@ -138,9 +146,12 @@ static void nonfinite_input_is_refused_by_place(void **state) {
             char text[64];
             snprintf(text, sizeof text, "row %zu, column %zu", places[p][0], places[p][1]);
             nf_matrix_out view = nf_matrix_out_f32(out, ROWS, ROWS);
-            assert_fails(context, nf_distances_full(context, NULL, vx, vy, view), NF_ERR_DATA, text);
-            assert_fails(context, nf_distances_full(context, NULL, vy, vx, view), NF_ERR_DATA, text);
-            assert_fails(context, nf_distances_condensed(context, NULL, vx, out), NF_ERR_DATA, text);
+            assert_fails(context, nf_distances_full(context, NULL, vx, vy, view), NF_ERR_DATA,
+                         text);
+            assert_fails(context, nf_distances_full(context, NULL, vy, vx, view), NF_ERR_DATA,
+                         text);
+            assert_fails(context, nf_distances_condensed(context, NULL, vx, out), NF_ERR_DATA,
+                         text);
             for (size_t k = 0; k < sizeof out; k++) {
                 assert_int_equal(((unsigned char *)out)[k], 0xA5);
             }
@@ -163,16 +174,21 @@ static void allowed_nonfinite_values_propagate(void **state) {
         dirty[7 * COLS + COLS - 1] = INFINITY;
         nf_distance_options o = with_metric(metrics[m]);
         nf_matrix v = nf_matrix_f32(x, ROWS, COLS), w = nf_matrix_f32(dirty, ROWS, COLS);
-        assert_ok(context, nf_distances_full(context, &o, v, v, nf_matrix_out_f32(clean, ROWS, ROWS)));
+        assert_ok(context,
+                  nf_distances_full(context, &o, v, v, nf_matrix_out_f32(clean, ROWS, ROWS)));
         o.allow_nonfinite = 1;
-        assert_ok(context, nf_distances_full(context, &o, w, w, nf_matrix_out_f32(out, ROWS, ROWS)));
+        assert_ok(context,
+                  nf_distances_full(context, &o, w, w, nf_matrix_out_f32(out, ROWS, ROWS)));
         for (size_t i = 0; i < ROWS; i++) {
             for (size_t j = 0; j < ROWS; j++) {
                 float got = out[i * ROWS + j];
                 int infinite_i = i == 5 || i == 7, infinite_j = j == 5 || j == 7;
-                if (i == 2 || j == 2 || (infinite_i && infinite_j)) assert_true(isnan(got));
-                else if (infinite_i || infinite_j) assert_true(isinf(got) && got > 0);
-                else assert_memory_equal(&got, &clean[i * ROWS + j], sizeof got);
+                if (i == 2 || j == 2 || (infinite_i && infinite_j))
+                    assert_true(isnan(got));
+                else if (infinite_i || infinite_j)
+                    assert_true(isinf(got) && got > 0);
+                else
+                    assert_memory_equal(&got, &clean[i * ROWS + j], sizeof got);
             }
         }
     }
@@ -231,8 +247,9 @@ static void zero_rows_are_at_cosine_distance_one(void **state) {
     assert_ok(context, nf_distances_full(context, &o, nf_matrix_f32(zero, 1, 3),
                                          nf_matrix_f32(a, 1, 3), nf_matrix_out_f32(&out, 1, 1)));
     assert_true(fabsf(out - 1) <= FLT_EPSILON);
-    assert_ok(context, nf_distances_full(context, &o, nf_matrix_f32(zero, 1, 3),
-                                         nf_matrix_f32(minus, 1, 3), nf_matrix_out_f32(&out, 1, 1)));
+    assert_ok(context,
+              nf_distances_full(context, &o, nf_matrix_f32(zero, 1, 3), nf_matrix_f32(minus, 1, 3),
+                                nf_matrix_out_f32(&out, 1, 1)));
     assert_true(out == 0);
     nf_context_free(context);
 }

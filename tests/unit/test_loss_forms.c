@@ -61,12 +61,13 @@ static void a_list_of_all_pairs_is_the_batch(void **state) {
     }
     for (int reduction = NF_REDUCE_MEAN; reduction < NF_REDUCE_NONE; reduction++) {
         f->loss.reduction = (nf_reduction)reduction;
-        assert_ok(f->context, nf_loss_batch(f->context, &f->loss, mx(f), (nf_labels){f->label, N, 1},
-                                            &f->r, ox(f)));
+        assert_ok(f->context, nf_loss_batch(f->context, &f->loss, mx(f),
+                                            (nf_labels){f->label, N, 1}, &f->r, ox(f)));
         double value = f->r.value;
         memcpy(f->other, f->gx, sizeof f->other);
         nf_pairs pairs = {count, i, j, same, NULL};
-        assert_ok(f->context, nf_loss_pairs(f->context, &f->loss, mx(f), pairs, NULL, &f->r, ox(f)));
+        assert_ok(f->context,
+                  nf_loss_pairs(f->context, &f->loss, mx(f), pairs, NULL, &f->r, ox(f)));
         assert_true(fabs(f->r.value - value) <= 1e-14 * (1 + value));
         assert_near(f->gx, f->other, N * D, 1e-13);
     }
@@ -167,21 +168,21 @@ static void upstream_scales_pair_by_pair_or_as_a_whole(void **state) {
         double one[N] = {0};
         one[k] = 1;
         nf_pair_terms extras = {NULL, one};
-        assert_ok(f->context, nf_loss_rows(f->context, &f->loss, mx(f), my(f), f->same, NULL, &extras,
-                                           &f->r, ox(f), none));
+        assert_ok(f->context, nf_loss_rows(f->context, &f->loss, mx(f), my(f), f->same, NULL,
+                                           &extras, &f->r, ox(f), none));
         for (size_t c = 0; c < N * D; c++) sum[c] += upstream[k] * f->gx[c];
     }
     nf_pair_terms extras = {NULL, upstream};
-    assert_ok(f->context, nf_loss_rows(f->context, &f->loss, mx(f), my(f), f->same, NULL, &extras, &f->r,
-                                       ox(f), none));
+    assert_ok(f->context, nf_loss_rows(f->context, &f->loss, mx(f), my(f), f->same, NULL, &extras,
+                                       &f->r, ox(f), none));
     assert_near(f->gx, sum, N * D, 1e-15);
     f->loss.reduction = NF_REDUCE_MEAN;
-    assert_ok(f->context, nf_loss_rows(f->context, &f->loss, mx(f), my(f), f->same, NULL, NULL, &f->r,
-                                       ox(f), none));
+    assert_ok(f->context, nf_loss_rows(f->context, &f->loss, mx(f), my(f), f->same, NULL, NULL,
+                                       &f->r, ox(f), none));
     double value = f->r.value;
     memcpy(f->other, f->gx, sizeof f->other);
-    assert_ok(f->context, nf_loss_rows(f->context, &f->loss, mx(f), my(f), f->same, NULL, &extras, &f->r,
-                                       ox(f), none));
+    assert_ok(f->context, nf_loss_rows(f->context, &f->loss, mx(f), my(f), f->same, NULL, &extras,
+                                       &f->r, ox(f), none));
     assert_true(f->r.value == value); /* only upstream[0], only on the gradient */
     for (size_t c = 0; c < N * D; c++) {
         assert_true(fabs(f->gx[c] - upstream[0] * f->other[c]) < 1e-15);
@@ -200,9 +201,10 @@ static void each_gradient_may_be_left_out(void **state) {
         for (int c = 0; c < 4; c++) {
             nf_matrix_out a = c & 1 ? nf_matrix_out_f64(gx[c / 2], N, D) : none;
             nf_matrix_out b = c & 2 ? nf_matrix_out_f64(gy[c & 1], N, D) : none;
-            assert_ok(f->context, form ? nf_loss_rows(f->context, &f->loss, mx(f), my(f), f->same, NULL,
-                                                      NULL, &r[c], a, b)
-                                       : nf_loss_reference(f->context, &f->loss, &sets, &r[c], a, b));
+            assert_ok(f->context,
+                      form ? nf_loss_rows(f->context, &f->loss, mx(f), my(f), f->same, NULL, NULL,
+                                          &r[c], a, b)
+                           : nf_loss_reference(f->context, &f->loss, &sets, &r[c], a, b));
             assert_true(r[c].value == r[0].value);
         }
         assert_memory_equal(gx[0], gx[1], sizeof gx[0]);
@@ -219,8 +221,9 @@ static void bad_lists_are_refused_by_position(void **state) {
     double weight[3] = {1, 1, 1};
     nf_pairs pairs = {3, i, j, same, weight};
     memset(f->gx, 0xA5, sizeof f->gx);
-#define LIST_REFUSED(text)                                                                        \
-    assert_fails(f->context, nf_loss_pairs(f->context, &f->loss, mx(f), pairs, NULL, &f->r, ox(f)), \
+#define LIST_REFUSED(text)                                                              \
+    assert_fails(f->context,                                                            \
+                 nf_loss_pairs(f->context, &f->loss, mx(f), pairs, NULL, &f->r, ox(f)), \
                  NF_ERR_ARG, text)
     j[2] = 2;
     LIST_REFUSED("(2, 2)");
@@ -254,9 +257,11 @@ static void bad_rows_and_extras_are_refused(void **state) {
     fixture *f = *state;
     double upstream[N] = {0}, weight[N] = {0};
     nf_pair_terms extras = {NULL, upstream};
-#define ROWS_REFUSED(text)                                                                        \
-    assert_fails(f->context, nf_loss_rows(f->context, &f->loss, mx(f), my(f), f->same, weight,    \
-                                          &extras, &f->r, none, none), NF_ERR_ARG, text)
+#define ROWS_REFUSED(text)                                                                         \
+    assert_fails(f->context,                                                                       \
+                 nf_loss_rows(f->context, &f->loss, mx(f), my(f), f->same, weight, &extras, &f->r, \
+                              none, none),                                                         \
+                 NF_ERR_ARG, text)
     f->loss.reduction = NF_REDUCE_NONE;
     upstream[5] = NAN;
     ROWS_REFUSED("upstream[5]");
@@ -272,12 +277,18 @@ static void bad_rows_and_extras_are_refused(void **state) {
 #undef ROWS_REFUSED
     f->same[4] = 0;
     nf_matrix shorter = nf_matrix_f64(f->y, N - 1, D), narrower = nf_matrix_f64(f->y, N, D - 1);
-    assert_fails(f->context, nf_loss_rows(f->context, &f->loss, mx(f), shorter, f->same, NULL, NULL, &f->r,
-                                          none, none), NF_ERR_ARG, "right");
-    assert_fails(f->context, nf_loss_rows(f->context, &f->loss, mx(f), narrower, f->same, NULL, NULL,
-                                          &f->r, none, none), NF_ERR_ARG, "right");
-    assert_fails(f->context, nf_loss_rows(f->context, &f->loss, mx(f), my(f), NULL, NULL, NULL, &f->r,
-                                          none, none), NF_ERR_ARG, "same");
+    assert_fails(
+        f->context,
+        nf_loss_rows(f->context, &f->loss, mx(f), shorter, f->same, NULL, NULL, &f->r, none, none),
+        NF_ERR_ARG, "right");
+    assert_fails(
+        f->context,
+        nf_loss_rows(f->context, &f->loss, mx(f), narrower, f->same, NULL, NULL, &f->r, none, none),
+        NF_ERR_ARG, "right");
+    assert_fails(
+        f->context,
+        nf_loss_rows(f->context, &f->loss, mx(f), my(f), NULL, NULL, NULL, &f->r, none, none),
+        NF_ERR_ARG, "same");
 }
 
 static void bad_sets_are_refused(void **state) {
@@ -285,8 +296,8 @@ static void bad_sets_are_refused(void **state) {
     nf_labels labels = {f->label, N, 1}, shorter = {f->label, N - 1, 1}, missing = {NULL, N, 1};
     int64_t ids[N] = {0};
     nf_loss_sets sets = {mx(f), my(f), labels, labels, ids, NULL};
-#define SETS_REFUSED(text)                                                                         \
-    assert_fails(f->context, nf_loss_reference(f->context, &f->loss, &sets, &f->r, none, none),     \
+#define SETS_REFUSED(text)                                                                      \
+    assert_fails(f->context, nf_loss_reference(f->context, &f->loss, &sets, &f->r, none, none), \
                  NF_ERR_ARG, text)
     SETS_REFUSED("ids");
     sets.query_ids = NULL;
@@ -304,21 +315,26 @@ static void bad_sets_are_refused(void **state) {
     f->loss.reduction = NF_REDUCE_NONE;
     SETS_REFUSED("none");
 #undef SETS_REFUSED
-    assert_fails(f->context, nf_loss_batch(f->context, &f->loss, mx(f), labels, &f->r, none), NF_ERR_ARG,
-                 "none");
+    assert_fails(f->context, nf_loss_batch(f->context, &f->loss, mx(f), labels, &f->r, none),
+                 NF_ERR_ARG, "none");
     f->loss.reduction = NF_REDUCE_MEAN;
-    assert_fails(f->context, nf_loss_batch(f->context, &f->loss, mx(f), shorter, &f->r, none), NF_ERR_ARG,
-                 "labels");
-    assert_fails(f->context, nf_loss_batch(f->context, &f->loss, mx(f), missing, &f->r, none), NF_ERR_ARG,
-                 "labels");
-    assert_fails(f->context, nf_loss_batch(f->context, NULL, mx(f), labels, &f->r, none), NF_ERR_ARG, "loss");
-    assert_fails(f->context, nf_loss_batch(f->context, &f->loss, mx(f), labels, NULL, none), NF_ERR_ARG,
-                 "result");
+    assert_fails(f->context, nf_loss_batch(f->context, &f->loss, mx(f), shorter, &f->r, none),
+                 NF_ERR_ARG, "labels");
+    assert_fails(f->context, nf_loss_batch(f->context, &f->loss, mx(f), missing, &f->r, none),
+                 NF_ERR_ARG, "labels");
+    assert_fails(f->context, nf_loss_batch(f->context, NULL, mx(f), labels, &f->r, none),
+                 NF_ERR_ARG, "loss");
+    assert_fails(f->context, nf_loss_batch(f->context, &f->loss, mx(f), labels, NULL, none),
+                 NF_ERR_ARG, "result");
     float narrow[N * D];
-    assert_fails(f->context, nf_loss_batch(f->context, &f->loss, mx(f), labels, &f->r,
-                                           nf_matrix_out_f32(narrow, N, D)), NF_ERR_ARG, "float64");
-    assert_fails(f->context, nf_loss_batch(f->context, &f->loss, mx(f), labels, &f->r,
-                                           nf_matrix_out_f64(f->gx, N, D - 1)), NF_ERR_ARG, "12 x 4");
+    assert_fails(
+        f->context,
+        nf_loss_batch(f->context, &f->loss, mx(f), labels, &f->r, nf_matrix_out_f32(narrow, N, D)),
+        NF_ERR_ARG, "float64");
+    assert_fails(f->context,
+                 nf_loss_batch(f->context, &f->loss, mx(f), labels, &f->r,
+                               nf_matrix_out_f64(f->gx, N, D - 1)),
+                 NF_ERR_ARG, "12 x 4");
 }
 
 /* Outputs must not overlap inputs or each other. */
@@ -335,12 +351,15 @@ static void overlapping_outputs_are_refused(void **state) {
     nf_loss_result *r = &f->r;
     assert_fails(c, nf_loss_batch(c, &f->loss, mx(f), labels, r, in_x), NF_ERR_ARG, "overlap");
     assert_fails(c, nf_loss_pairs(c, &f->loss, mx(f), pairs, NULL, r, in_x), NF_ERR_ARG, "overlap");
-    const nf_matrix_out cases[][2] = {{in_x, none}, {in_y, none}, {none, in_x}, {none, in_y}, {ox(f), ox(f)}};
+    const nf_matrix_out cases[][2] = {
+        {in_x, none}, {in_y, none}, {none, in_x}, {none, in_y}, {ox(f), ox(f)}};
     for (size_t k = 0; k < 5; k++) {
-        assert_fails(c, nf_loss_rows(c, &f->loss, mx(f), my(f), f->same, NULL, NULL, r, cases[k][0],
-                                     cases[k][1]), NF_ERR_ARG, "overlap");
-        assert_fails(c, nf_loss_reference(c, &f->loss, &sets, r, cases[k][0], cases[k][1]), NF_ERR_ARG,
-                     "overlap");
+        assert_fails(c,
+                     nf_loss_rows(c, &f->loss, mx(f), my(f), f->same, NULL, NULL, r, cases[k][0],
+                                  cases[k][1]),
+                     NF_ERR_ARG, "overlap");
+        assert_fails(c, nf_loss_reference(c, &f->loss, &sets, r, cases[k][0], cases[k][1]),
+                     NF_ERR_ARG, "overlap");
     }
     nf_pair_terms extras = {f->x + 3, NULL};
     assert_fails(c, nf_loss_rows(c, &f->loss, mx(f), my(f), f->same, NULL, &extras, r, none, none),

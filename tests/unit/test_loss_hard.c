@@ -53,9 +53,9 @@ static void a_collapsed_batch_has_loss_without_gradient(void **state) {
         nf_loss_result r;
         assert_ok(context, nf_loss_preset(context, names[p], &loss));
         loss.reduction = NF_REDUCE_MEAN;
-        assert_ok(context, nf_loss_batch(context, &loss, nf_matrix_f32(x, N, D),
-                                         (nf_labels){label, N, 1}, &r,
-                                         nf_matrix_out_f32(gradient, N, D)));
+        assert_ok(context,
+                  nf_loss_batch(context, &loss, nf_matrix_f32(x, N, D), (nf_labels){label, N, 1},
+                                &r, nf_matrix_out_f32(gradient, N, D)));
         double m = loss.neg_margin, each = loss.scale * (loss.neg_exponent == 2 ? m * m : m);
         assert_true(fabs(r.value - each * 1024 / 2016) < 1e-6);
         assert_int_equal(r.coincident_negatives, 1024);
@@ -83,9 +83,9 @@ static void planted_duplicates_keep_gradients_finite(void **state) {
         nf_loss_result r;
         assert_ok(context, nf_loss_preset(context, names[seed % 5], &loss));
         loss.reduction = (nf_reduction)(seed / 5 % 5);
-        assert_ok(context, nf_loss_batch(context, &loss, nf_matrix_f32(x, N, D),
-                                         (nf_labels){label, N, 1}, &r,
-                                         nf_matrix_out_f32(gradient, N, D)));
+        assert_ok(context,
+                  nf_loss_batch(context, &loss, nf_matrix_f32(x, N, D), (nf_labels){label, N, 1},
+                                &r, nf_matrix_out_f32(gradient, N, D)));
         assert_true(isfinite(r.value));
         assert_true(all_finite_f32(gradient, N * D));
     }
@@ -108,9 +108,9 @@ static void the_smallest_difference_has_a_direction(void **state) {
         assert_true(fabsf(gl[0] - 2) < 1e-5f && fabsf(gr[0] + 2) < 1e-5f && gl[1] == 0);
         float x[4] = {0, 0, steps[k], 0}, gradient[4];
         int64_t label[2] = {1, 2};
-        assert_ok(context, nf_loss_batch(context, &loss, nf_matrix_f32(x, 2, 2),
-                                         (nf_labels){label, 2, 1}, &r,
-                                         nf_matrix_out_f32(gradient, 2, 2)));
+        assert_ok(context,
+                  nf_loss_batch(context, &loss, nf_matrix_f32(x, 2, 2), (nf_labels){label, 2, 1},
+                                &r, nf_matrix_out_f32(gradient, 2, 2)));
         assert_true(fabsf(gradient[0] - 2) < 1e-5f && fabsf(gradient[2] + 2) < 1e-5f);
         assert_int_equal(r.coincident_negatives, 0);
     }
@@ -137,13 +137,15 @@ static void the_kink_itself_has_no_gradient(void **state) {
             const uint8_t flag[1] = {(uint8_t)same};
             float gradient[4] = {1, 1, 1, 1}, left[2] = {1, 1}, right[2] = {1, 1};
             nf_loss_result r;
-            assert_ok(context, nf_loss_batch(context, &loss, nf_matrix_f32(x, 2, 2), (nf_labels){label, 2, 1},
-                                             &r, nf_matrix_out_f32(gradient, 2, 2)));
+            assert_ok(context, nf_loss_batch(context, &loss, nf_matrix_f32(x, 2, 2),
+                                             (nf_labels){label, 2, 1}, &r,
+                                             nf_matrix_out_f32(gradient, 2, 2)));
             assert_true(r.value == 0 && all_zero_f32(gradient, 4));
             assert_int_equal(r.active_negative + r.active_positive, 0);
-            assert_ok(context, nf_loss_rows(context, &loss, nf_matrix_f32(x, 1, 2), nf_matrix_f32(x + 2, 1, 2),
-                                            flag, NULL, NULL, &r, nf_matrix_out_f32(left, 1, 2),
-                                            nf_matrix_out_f32(right, 1, 2)));
+            assert_ok(context,
+                      nf_loss_rows(context, &loss, nf_matrix_f32(x, 1, 2),
+                                   nf_matrix_f32(x + 2, 1, 2), flag, NULL, NULL, &r,
+                                   nf_matrix_out_f32(left, 1, 2), nf_matrix_out_f32(right, 1, 2)));
             assert_true(r.value == 0 && all_zero_f32(left, 2) && all_zero_f32(right, 2));
             assert_int_equal(r.active_negative + r.active_positive, 0);
         }
@@ -172,9 +174,9 @@ static void zero_rows_have_no_gradient(void **state) {
         loss.neg_margin = 3;
         loss.stats = 1;
         nf_loss_result r;
-        assert_ok(context, nf_loss_batch(context, &loss, nf_matrix_f64(x, N, D),
-                                         (nf_labels){label, N, 1}, &r,
-                                         nf_matrix_out_f64(gradient, N, D)));
+        assert_ok(context,
+                  nf_loss_batch(context, &loss, nf_matrix_f64(x, N, D), (nf_labels){label, N, 1},
+                                &r, nf_matrix_out_f64(gradient, N, D)));
         assert_int_equal(r.zero_rows, 4);
         for (size_t k = 0; k < 4; k++) {
             for (size_t c2 = 0; c2 < D; c2++) assert_true(gradient[zeros[k] * D + c2] == 0);
@@ -183,7 +185,8 @@ static void zero_rows_have_no_gradient(void **state) {
         ref_result want = ref_evaluate(&p);
         assert_true(fabs(r.value - (double)want.value) <= 1e-13 * fabs((double)want.value));
         assert_true(ref_relative_error(nf_matrix_out_f64(gradient, N, D), want.gradient_x) < 1e-12);
-        assert_int_equal(r.coincident_negatives, loss.neg_metric == NF_DOT ? 0 : want.coincident_negatives);
+        assert_int_equal(r.coincident_negatives,
+                         loss.neg_metric == NF_DOT ? 0 : want.coincident_negatives);
         ref_result_free(&want);
         ref_problem_free(&p);
     }
@@ -198,7 +201,7 @@ static void no_active_pair_is_value_zero(void **state) {
     enum { N = 50, D = 64 };
     float x[N * D], gradient[N * D];
     int64_t label[N];
-    test_random_f32(5, x, N * D, 0, 1); /* squared distances of 9 to 14 */
+    test_random_f32(5, x, N * D, 0, 1);                   /* squared distances of 9 to 14 */
     for (size_t k = 0; k < N; k++) label[k] = (int64_t)k; /* all different */
     for (int reduction = NF_REDUCE_MEAN; reduction < NF_REDUCE_NONE; reduction++) {
         nf_loss loss = nf_loss_weston();
@@ -206,9 +209,9 @@ static void no_active_pair_is_value_zero(void **state) {
         loss.stats = 1;
         nf_loss_result r;
         memset(gradient, 0xA5, sizeof gradient);
-        assert_ok(context, nf_loss_batch(context, &loss, nf_matrix_f32(x, N, D),
-                                         (nf_labels){label, N, 1}, &r,
-                                         nf_matrix_out_f32(gradient, N, D)));
+        assert_ok(context,
+                  nf_loss_batch(context, &loss, nf_matrix_f32(x, N, D), (nf_labels){label, N, 1},
+                                &r, nf_matrix_out_f32(gradient, N, D)));
         assert_true(r.value == 0 && !signbit(r.value));
         for (size_t k = 0; k < N * D; k++) assert_true(gradient[k] == 0);
         assert_int_equal(r.positive_pairs, 0);
@@ -249,8 +252,9 @@ static void one_class_and_unlabelled_only(void **state) {
     const int64_t signs[4] = {-1, 1, 1, -1};
     nf_loss_result r;
     memset(&r, 0xA5, sizeof r);
-    assert_fails(context, nf_loss_batch(context, &loss, nf_matrix_f32(x, 4, 3),
-                                        (nf_labels){signs, 4, 1}, &r, (nf_matrix_out){0}),
+    assert_fails(context,
+                 nf_loss_batch(context, &loss, nf_matrix_f32(x, 4, 3), (nf_labels){signs, 4, 1}, &r,
+                               (nf_matrix_out){0}),
                  NF_ERR_DATA, "-1");
     assert_true(untouched(&r, sizeof r));
     assert_ok(context, nf_loss_batch(context, &loss, nf_matrix_f32(x, 4, 3),
@@ -291,14 +295,16 @@ static void every_form_takes_every_small_shape(void **state) {
         assert_ok(context, nf_loss_reference(context, &loss, &sets, &r, ox, oy));
         assert_true(isfinite(r.value));
         assert_int_equal(r.positive_pairs + r.negative_pairs, n * m);
-        assert_ok(context, nf_loss_rows(context, &rows_loss, vx, vz, n > 0 ? same : NULL, NULL, NULL,
-                                        &r, ox, oz));
+        assert_ok(context, nf_loss_rows(context, &rows_loss, vx, vz, n > 0 ? same : NULL, NULL,
+                                        NULL, &r, ox, oz));
         assert_true(isfinite(r.value));
         size_t count = n >= 2 ? 2 : 0;
-        nf_pairs pairs = {count, count > 0 ? i : NULL, count > 0 ? j : NULL, count > 0 ? same : NULL, NULL};
+        nf_pairs pairs = {count, count > 0 ? i : NULL, count > 0 ? j : NULL,
+                          count > 0 ? same : NULL, NULL};
         assert_ok(context, nf_loss_pairs(context, &rows_loss, vx, pairs, NULL, &r, ox));
         assert_true(isfinite(r.value));
-        if (d > 0) assert_true(all_finite_f32(gx, n * d) && all_finite_f32(gy, (m < n ? m : n) * d));
+        if (d > 0)
+            assert_true(all_finite_f32(gx, n * d) && all_finite_f32(gy, (m < n ? m : n) * d));
     }
     nf_context_free(context);
 }
@@ -327,12 +333,14 @@ static void nonfinite_rows_are_refused_in_every_form(void **state) {
         nf_loss_result r;
         assert_fails(context, nf_loss_batch(context, &loss, vy, l, &r, oy), NF_ERR_DATA, place);
         nf_pairs pairs = {1, i, j, same, NULL};
-        assert_fails(context, nf_loss_pairs(context, &loss, vy, pairs, NULL, &r, oy), NF_ERR_DATA, place);
+        assert_fails(context, nf_loss_pairs(context, &loss, vy, pairs, NULL, &r, oy), NF_ERR_DATA,
+                     place);
         assert_fails(context, nf_loss_rows(context, &loss, vx, vy, same, NULL, NULL, &r, ox, oy),
                      NF_ERR_DATA, place);
         test_assert_contains(nf_context_error(context)->message, "right", __FILE__, __LINE__);
         nf_loss_sets sets = {vy, vx, l, l, NULL, NULL};
-        assert_fails(context, nf_loss_reference(context, &loss, &sets, &r, oy, ox), NF_ERR_DATA, place);
+        assert_fails(context, nf_loss_reference(context, &loss, &sets, &r, oy, ox), NF_ERR_DATA,
+                     place);
         test_assert_contains(nf_context_error(context)->message, "query", __FILE__, __LINE__);
         assert_true(untouched(gx, sizeof gx) && untouched(gy, sizeof gy));
     }

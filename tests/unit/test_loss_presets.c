@@ -26,7 +26,8 @@ static void presets_are_the_table_of_the_header(void **state) {
         assert_ok(context, nf_loss_preset(context, table[k].name, &loss));
         assert_int_equal(loss.pos_metric, table[k].metric);
         assert_int_equal(loss.neg_metric, table[k].metric);
-        assert_true(loss.pos_exponent == table[k].exponent && loss.neg_exponent == table[k].exponent);
+        assert_true(loss.pos_exponent == table[k].exponent &&
+                    loss.neg_exponent == table[k].exponent);
         assert_true(loss.pos_margin == 0 && loss.neg_margin == table[k].margin);
         assert_true(loss.pos_weight == 1 && loss.neg_weight == 1 && loss.scale == table[k].scale);
         assert_int_equal(loss.reduction, table[k].reduction);
@@ -79,15 +80,16 @@ static void reductions_have_names(void **state) {
     nf_context_free(context);
 }
 
-#define REFUSED(field, bad, text)                                             \
-    do {                                                                      \
-        nf_loss loss_ = nf_loss_weston();                                     \
-        loss_.field = bad;                                                    \
-        assert_fails(context, nf_loss_check(context, &loss_), NF_ERR_ARG, #field); \
-        test_assert_contains(nf_context_error(context)->message, text, __FILE__, __LINE__); \
-        nf_loss_result result_;                                               \
-        assert_fails(context, nf_loss_batch(context, &loss_, x, labels, &result_, (nf_matrix_out){0}), \
-                     NF_ERR_ARG, #field);                                     \
+#define REFUSED(field, bad, text)                                                             \
+    do {                                                                                      \
+        nf_loss loss_ = nf_loss_weston();                                                     \
+        loss_.field = bad;                                                                    \
+        assert_fails(context, nf_loss_check(context, &loss_), NF_ERR_ARG, #field);            \
+        test_assert_contains(nf_context_error(context)->message, text, __FILE__, __LINE__);   \
+        nf_loss_result result_;                                                               \
+        assert_fails(context,                                                                 \
+                     nf_loss_batch(context, &loss_, x, labels, &result_, (nf_matrix_out){0}), \
+                     NF_ERR_ARG, #field);                                                     \
     } while (0)
 
 static void fields_out_of_range_are_named(void **state) {

@@ -47,9 +47,9 @@ static void a_far_origin_keeps_the_digits(void **state) {
         if (c == 4) loss.neg_metric = NF_SQEUCLIDEAN, loss.neg_exponent = 1, loss.neg_margin = 9;
         if (c == 5) loss.reduction = NF_REDUCE_MEAN_NONZERO;
         nf_loss_result r;
-        assert_ok(context, nf_loss_batch(context, &loss, nf_matrix_f32(x, N, D),
-                                         (nf_labels){label, N, 1}, &r,
-                                         nf_matrix_out_f32(gradient, N, D)));
+        assert_ok(context,
+                  nf_loss_batch(context, &loss, nf_matrix_f32(x, N, D), (nf_labels){label, N, 1},
+                                &r, nf_matrix_out_f32(gradient, N, D)));
         double *wide = ref_widen(nf_matrix_f32(x, N, D));
         ref_problem p = ref_batch(loss, wide, N, D, (nf_labels){label, N, 1});
         ref_result want = ref_evaluate(&p);
@@ -83,13 +83,14 @@ static void every_scale_is_right_or_refused(void **state) {
         assert_ok(context, nf_loss_preset(context, names[t / 8 % 5], &loss));
         if (t / 40 == 1) loss.neg_margin = (double)scales[t % 8];
         if (t / 40 == 2) loss.pos_margin = 1e-3;
-        if (t / 40 == 3) loss.pos_metric = loss.neg_metric = NF_CITYBLOCK, loss.reduction = NF_REDUCE_SUM;
+        if (t / 40 == 3)
+            loss.pos_metric = loss.neg_metric = NF_CITYBLOCK, loss.reduction = NF_REDUCE_SUM;
         nf_loss_result r;
         memset(&r, 0xA5, sizeof r);
         memset(gradient, 0xA5, sizeof gradient);
-        nf_status status = nf_loss_batch(context, &loss, nf_matrix_f32(x, N, D),
-                                         (nf_labels){label, N, 1}, &r,
-                                         nf_matrix_out_f32(gradient, N, D));
+        nf_status status =
+            nf_loss_batch(context, &loss, nf_matrix_f32(x, N, D), (nf_labels){label, N, 1}, &r,
+                          nf_matrix_out_f32(gradient, N, D));
         if (status != NF_OK) {
             assert_int_equal(status, NF_ERR_RANGE);
             assert_true(untouched(&r, sizeof r) && untouched(gradient, sizeof gradient));
@@ -122,7 +123,8 @@ static void every_scale_of_float64_is_right_or_refused(void **state) {
     (void)state;
     nf_context *context = test_context(1);
     enum { N = 20, D = 3 };
-    const double scales[] = {1e-320, 1e-305, 1e-200, 1e-150, 1e-100, 1e100, 1e140, 1e155, 1e200, 1.7e308};
+    const double scales[] = {1e-320, 1e-305, 1e-200, 1e-150, 1e-100,
+                             1e100,  1e140,  1e155,  1e200,  1.7e308};
     size_t finite = 0, refused = 0;
     for (size_t t = 0; t < 10 * 5 * 3; t++) {
         double x[N * D], gradient[N * D], scale = scales[t % 10];
@@ -211,9 +213,9 @@ static void one_huge_row_spoils_nothing(void **state) {
         loss.pos_margin = c % 2 ? 0.01 : 0;
         loss.pos_metric = loss.neg_metric = c < 2 ? NF_EUCLIDEAN : NF_CITYBLOCK;
         nf_loss_result r;
-        assert_ok(context, nf_loss_batch(context, &loss, nf_matrix_f32(x, N, D),
-                                         (nf_labels){label, N, 1}, &r,
-                                         nf_matrix_out_f32(gradient, N, D)));
+        assert_ok(context,
+                  nf_loss_batch(context, &loss, nf_matrix_f32(x, N, D), (nf_labels){label, N, 1},
+                                &r, nf_matrix_out_f32(gradient, N, D)));
         double *wide = ref_widen(nf_matrix_f32(x, N, D));
         ref_problem p = ref_batch(loss, wide, N, D, (nf_labels){label, N, 1});
         ref_result want = ref_evaluate(&p);
@@ -239,8 +241,12 @@ static void excluded_pairs_leave_no_trace(void **state) {
         nf_loss loss = nf_loss_weston();
         if (c == 1) loss.neg_metric = loss.pos_metric = NF_SQEUCLIDEAN, loss.neg_exponent = 1;
         loss.neg_margin = 4;
-        nf_loss_sets sets = {nf_matrix_f32(query, 2, 2), nf_matrix_f32(reference, 2, 2), {label, 2, 1},
-                             {other, 2, 1}, ids, reference_ids};
+        nf_loss_sets sets = {nf_matrix_f32(query, 2, 2),
+                             nf_matrix_f32(reference, 2, 2),
+                             {label, 2, 1},
+                             {other, 2, 1},
+                             ids,
+                             reference_ids};
         nf_loss_result r;
         assert_ok(context, nf_loss_reference(context, &loss, &sets, &r, nf_matrix_out_f32(gq, 2, 2),
                                              nf_matrix_out_f32(gr, 2, 2)));
@@ -255,8 +261,12 @@ static void excluded_pairs_leave_no_trace(void **state) {
     nf_loss loss = nf_loss_weston();
     loss.pos_metric = loss.neg_metric = NF_SQEUCLIDEAN;
     loss.neg_exponent = 1;
-    nf_loss_sets sets = {nf_matrix_f32(query, 1, 2), nf_matrix_f32(reference, 2, 2), {label + 1, 1, 1},
-                         {labels, 2, 1}, both, two};
+    nf_loss_sets sets = {nf_matrix_f32(query, 1, 2),
+                         nf_matrix_f32(reference, 2, 2),
+                         {label + 1, 1, 1},
+                         {labels, 2, 1},
+                         both,
+                         two};
     nf_loss_result r;
     assert_ok(context, nf_loss_reference(context, &loss, &sets, &r, nf_matrix_out_f32(gq, 1, 2),
                                          nf_matrix_out_f32(gr, 2, 2)));
