@@ -46,6 +46,35 @@ static nf_status take_scratch(nf_run *run) {
     return status;
 }
 
+/* Working memory of one step, from above: a dense product holds a padded operand and a tile of 96 rows
+ * per thread, the loss a few copies of the embedding and its tiles. */
+static size_t step_bytes(const nf_run *run) {
+    const nf_model *model = run->model;
+    size_t n = run->source.capacity, threads = (size_t)run->context->threads, most = 0;
+    for (size_t l = 0; l < model->layers; l++) {
+        size_t in = model->width[l] + 16, out = model->width[l + 1] + 16;
+        size_t wide = nf_max_size(in, out);
+        size_t forward = in * out, backward = nf_max_size(n * in, out * in);
+        most = nf_max_size(most, nf_max_size(forward, backward) + 96 * threads * wide);
+    }
+    size_t loss = 8 * n * (model->options.outputs + 32) + threads * 65536;
+    return sizeof(float) * (most + loss) + 65536;
+}
+
+/* Keep a step's working memory in the context unless it has a reserve already, so that steps do not
+ * call the allocator. Where it is too small the allocator helps out. */
+static nf_status take_reserve(nf_run *run) {
+    if (run->context->reserve_size > 0) return NF_OK;
+    run->owns_reserve = true;
+    return nf_context_reserve(run->context, step_bytes(run));
+}
+
+static void give_reserve_back(nf_run *run) {
+    if (!run->owns_reserve) return;
+    nf_status status = nf_context_reserve(run->context, 0); /* giving back cannot fail */
+    (void)status;
+}
+
 /* Put the run's result into the model. */
 static void commit(nf_run *run) {
     nf_model *model = run->model;
@@ -249,8 +278,10 @@ nf_status nf_run_train(nf_run *run, nf_train_report *report) {
     if (status == NF_OK) status = nf_train_config_write(run);
     if (status != NF_OK) return status;
     nf_progress_start(run->context, run->total_steps);
-    status = before_training(run);
+    status = take_reserve(run);
+    if (status == NF_OK) status = before_training(run);
     if (status == NF_OK) status = run_epochs(run);
+    give_reserve_back(run);
     run->report.steps = run->step;
     bool partial = status == NF_ERR_CANCELLED || status == NF_ERR_DIVERGED;
     if (status == NF_OK || (partial && run->step > 0)) commit(run);

@@ -6,6 +6,7 @@
  *   decoupled weight decay (Loshchilov & Hutter 2019), weights only: W -= lr weight_decay W
  */
 #include <math.h>
+#include <string.h>
 
 #include "base/math.h"
 #include "base/pool.h"
@@ -21,11 +22,20 @@ double nf_learning_rate(const nf_train_options *options, uint64_t step, uint64_t
     return options->lr * 0.5 * (1 + nf_cospi((double)step / (double)total_steps));
 }
 
+/* By exponent bits: unlike a sum of x - x this is no chain of additions. */
 bool nf_all_finite(const float *values, size_t count) {
-    float sum = 0; /* v - v is 0 for a finite v, else NaN */
-    for (size_t i = 0; i < count; i++) sum += values[i] - values[i];
-    return sum == 0;
+    uint32_t bad = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, &values[i], sizeof bits);
+        bad |= (bits & 0x7f800000u) == 0x7f800000u;
+    }
+    return bad == 0;
 }
+
+/* Moments without a gradient (dead units) decay into denormal numbers, where arithmetic is slow and
+ * 0.9 times the smallest one is itself: they end at 0 instead. */
+static inline float settle(float moment) { return fabsf(moment) < 1e-30f ? 0 : moment; }
 
 typedef struct update {
     const float *w, *g;
@@ -46,8 +56,8 @@ static void adam_task(void *argument, size_t task, int worker) {
     size_t end = nf_min_size(u->count, first + NF_UPDATE_BLOCK);
     for (size_t i = first; i < end; i++) {
         float g = u->g[i], w = u->w[i];
-        float m = b1 * u->m[i] + c1 * g;
-        float v = b2 * u->v[i] + c2 * (g * g);
+        float m = settle(b1 * u->m[i] + c1 * g);
+        float v = settle(b2 * u->v[i] + c2 * (g * g));
         u->m[i] = m;
         u->v[i] = v;
         u->next[i] = w - u->decay * w - u->lr * m / (sqrtf(v) * u->root + eps);
@@ -60,7 +70,7 @@ static void sgd_task(void *argument, size_t task, int worker) {
     size_t first = task * NF_UPDATE_BLOCK;
     size_t end = nf_min_size(u->count, first + NF_UPDATE_BLOCK);
     for (size_t i = first; i < end; i++) {
-        float m = u->momentum * u->m[i] + u->g[i], w = u->w[i];
+        float m = settle(u->momentum * u->m[i] + u->g[i]), w = u->w[i];
         u->m[i] = m;
         u->next[i] = w - u->decay * w - u->lr * m;
     }

@@ -77,6 +77,7 @@ struct nf_run {
 
     double first_positive, first_negative; /* mean distances before training */
     double started;                        /* seconds */
+    bool owns_reserve;
     char warning[NF_WARNING_SIZE];
     nf_entries metadata; /* what the model will hold; owned */
 };
