@@ -49,7 +49,7 @@ static nf_status run(nf_context *context, nf_dense_job *job, nf_task_fn task) {
     if (status != NF_OK) return status;
     bool wake = 2.0 * (double)job->rows * (double)job->cols * (double)job->k > NF_WAKE_FLOPS;
     size_t tasks = (job->rows + NF_DENSE_ROWS - 1) / NF_DENSE_ROWS;
-    return nf_parallel(context, tasks, wake, 0, task, job);
+    return nf_parallel(context, tasks, wake, 1, task, job);
 }
 
 nf_status nf_dense_nt(nf_context *context, float *out, size_t ldo, const float *a, size_t lda,
