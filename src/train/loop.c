@@ -115,6 +115,7 @@ static nf_status send_event(nf_run *run, nf_train_event *event) {
 static nf_status validate(nf_run *run, nf_train_event *event) {
     if (run->valid_rows == 0) return NF_OK;
     nf_context *context = run->context;
+    nf_scope scope = nf_scope_enter(context); /* its rows are not counted as steps */
     size_t d = run->model->options.outputs;
     nf_eval_options options = nf_eval_defaults();
     options.verification = 0;
@@ -129,6 +130,7 @@ static nf_status validate(nf_run *run, nf_train_event *event) {
         status = nf_eval(context, &options, nf_matrix_f32(run->valid_y, run->valid_rows, d),
                          (nf_labels){run->valid_labels, run->valid_rows, 0}, &result);
     }
+    status = nf_scope_leave(context, scope, status);
     if (status != NF_OK) return status;
     nf_train_report *report = &run->report;
     run->highest = report->has_validation ? fmax(run->highest, result.map_at_r) : result.map_at_r;
