@@ -46,7 +46,7 @@ typedef struct nf_contrast_tile {
     size_t ld, rows, cols;
     const void *row_class, *col_class; /* integers of T's size; columns padded to lines, with -1 */
     const unsigned char *skip;         /* (rows, ld) bytes, non-zero = not a valid pair; or NULL */
-    void *work;                        /* 6 ld elements of scratch */
+    void *work;                        /* 2 ld elements of scratch */
 } nf_contrast_tile;
 
 typedef struct nf_kernels {

@@ -27,7 +27,7 @@ static size_t layout(const nf_tile_engine *engine, unsigned char *base, nf_tile 
                         padded_rows * engine->d * element,
                         block * engine->ld * element,
                         engine->gradient ? block * engine->stride * element : 0,
-                        6 * engine->ld * element,
+                        2 * engine->ld * element,
                         engine->ld * element,
                         engine->ld * element,
                         block * engine->ld,
