@@ -116,6 +116,8 @@ double cli_clock(void);
 
 /* ---- interrupt.c ---- */
 void cli_interrupt_install(void);
+/* A closed pipe or a file at its limit is a write error (exit code 6), not a signal. */
+void cli_interrupt_quiet_writes(void);
 int cli_interrupted(void); /* number of the signal that asked to stop, or 0 */
 
 /* ---- output.c ---- */

@@ -11,6 +11,15 @@ const char *cli_labels_text(const cli *app) {
     return NULL;
 }
 
+/* Text tables have columns to choose from and cells that may be empty; arrays have neither. */
+static bool is_text_table(const char *source) {
+    static const char *const endings[] = {".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz"};
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        if (cli_ends_with(source, endings[i])) return true;
+    }
+    return false;
+}
+
 static double element(nf_matrix x, size_t row, size_t column) {
     size_t at = row * x.ld + column;
     return x.type == NF_FLOAT64 ? ((const double *)x.data)[at] : (double)((const float *)x.data)[at];
@@ -61,7 +70,7 @@ static int use_labels(cli *app, cli_rows *rows, const nf_table *table, const cha
     bool none = cli_get(app, OPT_UNLABELLED)->choice == 1;
     rows->names = table;
     rows->labels = (nf_labels){table->labels->data, table->labels->count, !none};
-    if (none && table->has_unlabelled) {
+    if (none && table->has_unlabelled && is_text_table(source)) {
         if (table->class_names == NULL) {
             return cli_fail(app, CLI_DATA,
                             "%s has empty label cells, which --unlabelled none would mix up with "
@@ -128,8 +137,8 @@ int cli_load_rows(cli *app, const char *source, const char *labels, const char *
         if (labels[1] == '\0') {
             return cli_fail(app, CLI_USAGE, "'%s' names no column: write :NAME or :NUMBER", labels);
         }
-    } else if (labels == NULL && needs != NULL) {
-        csv.require_labels = 1;
+    } else if (labels == NULL && needs != NULL && is_text_table(source)) {
+        csv.require_labels = 1; /* the message lists the columns */
     }
     nf_status status = nf_table_load(app->context, source, &csv, &rows->table);
     if (status != NF_OK) return cli_data_status(app, status, cli_quote(source).text);

@@ -27,7 +27,13 @@ void cli_interrupt_install(void) {
     if (sigaction(SIGINT, NULL, &before) == 0 && before.sa_handler != SIG_IGN) {
         sigaction(SIGINT, &action, NULL);
     }
+}
+
+void cli_interrupt_quiet_writes(void) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    sigemptyset(&action.sa_mask);
     action.sa_handler = SIG_IGN;
-    sigaction(SIGPIPE, &action, NULL); /* a closed pipe becomes a write error, exit code 6 */
+    sigaction(SIGPIPE, &action, NULL);
     sigaction(SIGXFSZ, &action, NULL);
 }

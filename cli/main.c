@@ -84,6 +84,7 @@ int main(int argc, char **argv) {
     cli app;
     memset(&app, 0, sizeof app);
     occupy_standard_streams();
+    cli_interrupt_quiet_writes();
     look_at_terminal(&app);
     int code = start(&app, argc, argv);
     int written = cli_finish_stdout(&app);

@@ -87,10 +87,24 @@ static int check_one(cli *app, const char *option, const char *path) {
     return check_folder(app, option, realpath(path, real) != NULL ? real : path);
 }
 
+static const char *name_of(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash != NULL ? slash + 1 : path;
+}
+
+/* Two names of one file, which need not exist yet. */
 static bool same_file(const char *a, const char *b) {
     struct stat first, second;
+    char folder[2][MAX_PATH];
     if (strcmp(a, b) == 0) return true;
-    if (stat(a, &first) != 0 || stat(b, &second) != 0) return false;
+    bool exists = stat(a, &first) == 0;
+    if (exists != (stat(b, &second) == 0)) return false;
+    if (!exists) {
+        return strcmp(name_of(a), name_of(b)) == 0 && folder_of(a, folder[0]) &&
+               folder_of(b, folder[1]) && stat(folder[0], &first) == 0 &&
+               stat(folder[1], &second) == 0 && first.st_dev == second.st_dev &&
+               first.st_ino == second.st_ino;
+    }
     if (!S_ISREG(first.st_mode) && !S_ISFIFO(first.st_mode)) return false;
     return first.st_dev == second.st_dev && first.st_ino == second.st_ino;
 }

@@ -1,0 +1,237 @@
+"""Files, pipes and signals: outputs checked first, closed and full streams, interruption."""
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+USAGE, DATA, IO = 2, 3, 6
+root = pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+
+
+# ---- outputs are checked before any work --------------------------------------------------------
+
+COMMANDS = [
+    ["distances", "x.npy", "-o"],
+    ["knn", "x.npy", "-k", "2", "-o"],
+    ["pairs", "--labels", "y.npy", "--all", "both", "-o"],
+    ["loss", "x.npy", "--labels", "y.npy", "--grad"],
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_missing_folder_is_found_before_the_inputs_are_read(cli, command):
+    assert "'no/such/folder'" in cli.fails(IO, *command, "no/such/folder/out.npy")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_output_may_not_be_an_input(cli, data, command):
+    before = cli.bytes("x.npy"), cli.bytes("y.npy")
+    for name in ("x.npy", "./x.npy") if "x.npy" in command else ("y.npy", "./y.npy"):
+        assert "also" in cli.fails(USAGE, *command, name)
+    os.link(cli.folder / "x.npy", cli.folder / "hard.npy")
+    os.symlink(cli.folder / "y.npy", cli.folder / "soft.npy")
+    if "x.npy" in command:
+        cli.fails(USAGE, *command, "hard.npy")
+    if "y.npy" in command:
+        cli.fails(USAGE, *command, "soft.npy")
+    assert (cli.bytes("x.npy"), cli.bytes("y.npy")) == before
+
+
+def test_an_output_may_not_be_the_archive_of_an_input(cli, data):
+    np.savez(cli.folder / "z.npz", x=data["x"], y=data["y"])
+    assert "also" in cli.fails(USAGE, "pairs", "--labels", "z.npz:y", "-n", "5", "-o", "z.npz")
+
+
+def test_two_outputs_may_not_be_one_file(cli, data):
+    for name in ("i.npy", "./i.npy", f"{cli.folder}/i.npy"):
+        assert "two outputs" in cli.fails(USAGE, "knn", "x.npy", "-k", "2", "-o", "i.npy",
+                                          "--distances", name)
+
+
+def test_a_folder_is_no_output(cli, data):
+    (cli.folder / "sub.npy").mkdir()
+    assert "folder" in cli.fails(IO, "knn", "x.npy", "-k", "2", "-o", "sub.npy")
+    assert "folder" in cli.fails(IO, "knn", "x.npy", "-k", "2", "-o", "x.npy/out.npy").lower()
+
+
+@root
+def test_a_folder_without_leave_to_write(cli, data):
+    (cli.folder / "locked").mkdir(mode=0o555)
+    assert "cannot be written" in cli.fails(IO, "knn", "x.npy", "-k", "2", "-o", "locked/i.npy")
+
+
+def test_unreadable_inputs(cli, data):
+    assert "missing.npy" in cli.fails(IO, "loss", "missing.npy", "--labels", "y.npy")
+    assert "missing.npy" in cli.fails(IO, "loss", "x.npy", "--labels", "missing.npy")
+    assert "missing" in cli.fails(IO, "embed", "missing.safetensors", "x.npy", "-o", "e.npy")
+    cli.fails(IO, "info", ".")
+
+
+def test_an_old_file_survives_a_failed_run(cli, data):
+    cli.write("i.npy", "old")
+    cli.save(bad=np.full((4, 4), np.nan))
+    cli.fails(DATA, "distances", "bad.npy", "-o", "i.npy")
+    assert cli.bytes("i.npy") == b"old"
+    assert not [name for name in cli.names() if "tmp" in name]
+
+
+# ---- standard streams ---------------------------------------------------------------------------
+
+
+def test_output_to_standard_output(cli, data):
+    cli.ok("distances", "x.npy", "-o", "d.npy")
+    for name in ("-", "/dev/stdout"):
+        done = cli.run("distances", "x.npy", "-o", name, text=False)
+        assert done.returncode == 0 and done.stdout == cli.bytes("d.npy")
+    with open(cli.folder / "e.npy", "wb") as file:
+        assert cli.run("distances", "x.npy", "-o", "-", stdout=file).returncode == 0
+    assert cli.bytes("e.npy") == cli.bytes("d.npy")
+    assert "--json" in cli.fails(USAGE, "distances", "x.npy", "-o", "-", "--json")
+
+
+def test_results_give_way_to_data_on_standard_output(cli, data):
+    cli.ok("loss", "x.npy", "--labels", "y.npy", "--grad", "g.npy")
+    done = cli.run("loss", "x.npy", "--labels", "y.npy", "--grad", "-", text=False)
+    assert done.stdout == cli.bytes("g.npy") and b"positive pairs" in done.stderr
+
+
+@pytest.mark.parametrize("command", [
+    ["--help"], ["--version"], [], ["train", "--help"], ["info", "x.npy"], ["--print-man"],
+    ["loss", "x.npy", "--labels", "y.npy", "--json"], ["completion", "bash"],
+    ["distances", "x.npy", "-o", "-"],
+])
+def test_a_full_disk_behind_standard_output(cli, data, command):
+    with open("/dev/full", "wb") as full:
+        done = cli.run(*command, stdout=full)
+    assert done.returncode == IO
+    assert "nearfar: error: " in done.stderr and "No space left" in done.stderr
+
+
+@pytest.mark.parametrize("command", [
+    ["loss", "x.npy", "--labels", "y.npy"], ["--print-man"], ["distances", "x.npy", "-o", "-"]])
+def test_a_closed_pipe_behind_standard_output(cli, data, command):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = cli.run(*command, stdout=writer)
+    os.close(writer)
+    assert done.returncode == IO and "Broken pipe" in done.stderr
+
+
+def shell(cli, line):
+    return subprocess.run(["sh", "-c", line.replace("nearfar", cli.binary)], cwd=cli.folder,
+                          capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_closed_standard_streams_never_reach_a_data_file(cli, data):
+    cli.ok("distances", "x.npy", "-o", "want.npy")
+    for closed in (">&-", "2>&-", "<&-", ">&- 2>&-", "<&- >&- 2>&-"):
+        done = shell(cli, f"nearfar distances x.npy -o d.npy {closed}")
+        assert done.returncode == 0, closed
+        assert cli.bytes("d.npy") == cli.bytes("want.npy"), closed
+    done = shell(cli, "nearfar loss x.npy --labels y.npy --grad g.npy >&-")
+    assert done.returncode == IO and "standard output" in done.stderr
+    assert cli.load("g.npy").shape == (60, 5)
+
+
+def test_quiet_json_leaves_standard_error_empty(cli, data):
+    done = cli.ok("loss", "x.npy", "--labels", "y.npy", "--json", "-q", "--metric", "cityblock")
+    assert not done.stderr and done.stdout.startswith("{") and done.stdout.endswith("}\n")
+
+
+# ---- interruption -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def large(cli):
+    """Enough rows for minutes of work."""
+    rng = np.random.default_rng(0)
+    cli.save(big=rng.normal(size=(60000, 64)).astype(np.float32),
+             labels=rng.integers(0, 1000, 60000))
+
+
+LONG = [
+    ["loss", "big.npy", "--labels", "labels.npy", "--margin", "100", "--grad", "out.npy"],
+    ["eval", "big.npy", "--labels", "labels.npy"],
+    ["knn", "big.npy", "-k", "5", "-o", "out.npy"],
+    ["distances", "big.npy", "-o", "/dev/null"],
+    ["pairs", "--labels", "labels.npy", "--all", "both", "-o", "/dev/null"],
+    ["pairs", "--labels", "labels.npy", "--data", "big.npy", "--all", "negative", "--left",
+     "/dev/null"],
+]
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("command", LONG, ids=lambda c: c[0])
+def test_a_signal_ends_long_work_quickly(cli, large, command, number, code):
+    process = cli.start(*command)
+    time.sleep(0.8)
+    assert process.poll() is None, process.communicate()[1]
+    start = time.monotonic()
+    process.send_signal(number)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == code, said
+    assert time.monotonic() - start < (10 if "NEARFAR_SANITIZED" in os.environ else 1.5)
+    assert "interrupted" in said
+    assert not (cli.folder / "out.npy").exists()
+    assert not [name for name in cli.names() if "tmp" in name]
+
+
+def test_a_signal_ends_a_blocked_read(cli):
+    os.mkfifo(cli.folder / "pipe")
+    process = cli.start("info", "pipe")
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=10) == 130
+    process = cli.start("info", "-", stdin=subprocess.PIPE)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=10) == 143
+
+
+# ---- terminals ----------------------------------------------------------------------------------
+
+
+def on_terminal(cli, *arguments, seconds=1.5, **environment):
+    """Run with standard error on a terminal; what was drawn there until it ends or time is up."""
+    ours, theirs = pty.openpty()
+    env = {**os.environ, "TERM": "xterm", "LC_ALL": "C.UTF-8", **environment}
+    process = cli.start(*arguments, stderr=theirs, env=env)
+    os.close(theirs)
+    drawn, until = b"", time.monotonic() + seconds
+    while time.monotonic() < until and process.poll() is None:
+        if select.select([ours], [], [], 0.1)[0]:
+            drawn += os.read(ours, 65536)
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    os.close(ours)
+    return drawn.decode()
+
+
+def test_a_bar_on_a_terminal_and_nowhere_else(cli, large):
+    command = ["distances", "big.npy", "-o", "/dev/null"]
+    drawn = on_terminal(cli, *command)
+    assert "\r" in drawn and "%" in drawn and "left" in drawn and "\u2501" in drawn
+    assert "%" not in on_terminal(cli, *command, "-q")
+    assert "%" not in on_terminal(cli, *command, TERM="dumb")
+    process = cli.start(*command)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+    assert "\r" not in said and "%" not in said
+
+
+def test_ascii_where_the_locale_is_not_utf8(cli, large):
+    drawn = on_terminal(cli, "distances", "big.npy", "-o", "/dev/null", LC_ALL="C")
+    assert drawn.isascii() and "---" in drawn
+
+
+def test_nothing_else_is_left_in_the_folder(cli, data):
+    cli.ok("knn", "x.npy", "-k", "2", "-o", "i.npy")
+    assert cli.names() == sorted([f"{name}.npy" for name in data] + ["i.npy"])
