@@ -103,6 +103,7 @@ void cli_print_welcome(void);
 void cli_print_help(void);
 void cli_print_command_help(const cli_command *command);
 void cli_print_manual(void);
+void cli_training_text(char *buffer, size_t size); /* how training changes a preset */
 int cli_run_completion(cli *app);
 
 /* ---- progress.c ---- */

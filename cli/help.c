@@ -94,7 +94,16 @@ static void print_options(unsigned command, size_t width) {
     }
 }
 
-static void print_loss(size_t width) {
+/* Training weighs the sides in its own way unless told otherwise. */
+void cli_training_text(char *buffer, size_t size) {
+    const nf_loss loss = nf_train_defaults().loss;
+    snprintf(buffer, size,
+             "Training reduces by %s where the preset says mean, and then takes pos_weight %g unless "
+             "--pos-weight sets it: a pull as strong as the push collapses classes onto each other.",
+             nf_reduction_name(loss.reduction), loss.pos_weight);
+}
+
+static void print_loss(size_t width, bool training) {
     printf("\nThe loss\n  ");
     wrap("same label:       scale * pos_weight * max(0, t - pos_margin)^exponent\n"
          "different label:  scale * neg_weight * max(0, margin - t)^exponent\n"
@@ -104,6 +113,11 @@ static void print_loss(size_t width) {
         printf("  %-8s", nf_loss_preset_name(i));
         wrap(nf_loss_preset_formula(i), 10, 10, width);
     }
+    if (!training) return;
+    char text[512];
+    cli_training_text(text, sizeof text);
+    printf("  ");
+    wrap(text, 2, 2, width);
 }
 
 static void print_exit_codes(void) {
@@ -127,7 +141,7 @@ void cli_print_command_help(const cli_command *command) {
         printf("\n");
         wrap(command->details, 0, 0, width);
     }
-    if (command->shows_loss) print_loss(width);
+    if (command->shows_loss) print_loss(width, command->bit == ON_TRAIN);
     print_options(command->bit, width);
 }
 

@@ -147,40 +147,6 @@ static int load_and_show_table(cli *app, json_t *document, const char *source) {
 
 /* ---- models ---- */
 
-/* Metadata that is a JSON object, such as the configuration, one line per entry. */
-static void print_object(cli *app, const char *prefix, json_t *object) {
-    const char *key;
-    json_t *value;
-    json_object_foreach(object, key, value) {
-        char name[64];
-        snprintf(name, sizeof name, "%s%s", prefix, key);
-        if (json_is_object(value)) {
-            snprintf(name, sizeof name, "%s%s ", prefix, key);
-            print_object(app, name, value);
-        } else if (json_is_string(value)) {
-            cli_row(app, name, "%s", cli_quote(json_string_value(value)).text);
-        } else if (json_is_real(value)) {
-            cli_row(app, name, "%.9g", json_real_value(value));
-        } else {
-            char *text = json_dumps(value, JSON_ENCODE_ANY);
-            cli_row(app, name, "%s", text != NULL ? text : "");
-            free(text);
-        }
-    }
-}
-
-static void print_metadata(cli *app, const char *key, const char *value) {
-    json_t *object = value[0] == '{' ? json_loads(value, 0, NULL) : NULL;
-    if (json_is_object(object)) {
-        printf("\n%s\n", cli_quote(key).text);
-        print_object(app, "  ", object);
-        printf("\n");
-    } else {
-        cli_row(app, cli_quote(key).text, "%s", value);
-    }
-    json_decref(object);
-}
-
 static int show_model(cli *app, json_t *document, const nf_model *model) {
     const nf_model_options *options = nf_model_get_options(model);
     json_t *layers = json_array(), *metadata = json_object();
@@ -213,9 +179,10 @@ static int show_model(cli *app, json_t *document, const nf_model *model) {
         cli_row(app, "output", "%s", options->normalize ? "divided by its length" : "as it is");
     }
     const char *key, *value;
+    if (!app->json) printf("\n");
     for (size_t i = 0; (key = nf_model_metadata_at(model, i, &value)) != NULL; i++) {
         cli_json_text(metadata, key, value);
-        if (!app->json) print_metadata(app, key, value);
+        if (!app->json) cli_row(app, cli_quote(key).text, "%s", cli_quote(value).text);
     }
     cli_json_count(document, "inputs", options->inputs);
     cli_json_count(document, "outputs", options->outputs);

@@ -97,6 +97,11 @@ static void print_loss(void) {
         roff(nf_loss_preset_formula(i));
         printf("\n");
     }
+    char text[512];
+    cli_training_text(text, sizeof text);
+    printf(".PP\n");
+    roff(text);
+    printf("\n");
 }
 
 void cli_print_manual(void) {

@@ -124,7 +124,7 @@ static int save(cli *app, job *work) {
     const char *path = cli_output_path(app, OPT_OUTPUT);
     /* A signal that stopped the training must not stop the saving too. */
     nf_context_set_progress(app->context, NULL, NULL);
-    int code = cli_train_metadata(&work->settings, work->model, work->first.names);
+    int code = cli_train_metadata(app, work->model, work->first.names);
     if (code != CLI_OK) return code;
     return cli_status(app, nf_model_save(app->context, work->model, path), cli_quote(path).text);
 }

@@ -1,4 +1,4 @@
-/* Parts of nearfar train: options to settings, settings to metadata, events to words. */
+/* Parts of nearfar train: options to settings, settings to JSON, events to words. */
 #ifndef NF_CLI_TRAIN_H
 #define NF_CLI_TRAIN_H
 
@@ -16,10 +16,11 @@ typedef struct cli_training {
 /* Options that do not go together are refused; the rest fill model and options. */
 int cli_train_settings(cli *app, cli_training *training);
 
-/* Write the resolved configuration and the class names (may be NULL) into the model. */
-int cli_train_metadata(cli_training *training, nf_model *model, const nf_table *names);
+/* Write what the trainer does not know into the model: the preset's name and, if `names` has them,
+ * class names. */
+int cli_train_metadata(cli *app, nf_model *model, const nf_table *names);
 
-/* The settings as JSON, as in the metadata. */
+/* The settings as JSON. */
 json_t *cli_train_json(const cli_training *training);
 
 /* An nf_train_fn: warnings, progress, and whether to go on. */

@@ -204,21 +204,20 @@ json_t *cli_train_json(const cli_training *training) {
     return config;
 }
 
-static int set_json(cli_training *training, nf_model *model, const char *key, json_t *value) {
-    char *text = json_dumps(value, JSON_COMPACT | JSON_REAL_PRECISION(17));
-    json_decref(value);
-    if (text == NULL) return cli_no_memory(training->app, "the model's metadata");
-    nf_status status = nf_model_set_metadata(training->app->context, model, key, text);
-    free(text);
-    return cli_status(training->app, status, "metadata");
-}
-
-int cli_train_metadata(cli_training *training, nf_model *model, const nf_table *names) {
-    int code = set_json(training, model, "config", cli_train_json(training));
-    if (code != CLI_OK || names == NULL || names->class_names == NULL) return code;
+int cli_train_metadata(cli *app, nf_model *model, const nf_table *names) {
+    nf_status status =
+        nf_model_set_metadata(app->context, model, "train.loss.preset", cli_loss_name(app));
+    if (status != NF_OK || names == NULL || names->class_names == NULL) {
+        return cli_status(app, status, "metadata");
+    }
     json_t *list = json_array();
     for (size_t c = 0; c < names->classes; c++) {
         json_array_append_new(list, json_string(names->class_names[c]));
     }
-    return set_json(training, model, "class_names", list);
+    char *text = json_dumps(list, JSON_COMPACT);
+    json_decref(list);
+    if (text == NULL) return cli_no_memory(app, "the model's metadata");
+    status = nf_model_set_metadata(app->context, model, "class_names", text);
+    free(text);
+    return cli_status(app, status, "metadata");
 }
