@@ -51,11 +51,18 @@ def test_help_shows_formulas_of_every_preset(cli, command):
     assert "same label" in text
 
 
-def test_help_shows_the_defaults_of_the_library(cli):
+def test_help_shows_the_defaults_of_the_library(cli, data):
     text = " ".join(cli.ok("train", "--help").stdout.split())
-    for words in ("(default 128)", "(default 60)", "(default 0.001)", "(default m-per-class)",
-                  "(default weston)", "(default 32)"):
-        assert words in text
+    config = cli.json("train", "x.npy", "--labels", "y.npy", "-o", "m.safetensors")["config"]
+    for option in ("batch_size", "epochs", "lr", "sampling", "dim", "optimizer", "momentum",
+                   "weight_decay", "schedule", "valid_fraction", "patience", "per_class", "seed",
+                   "activation", "positive_fraction"):
+        start = text.index("--" + option.replace("_", "-") + " ", text.index("Data options"))
+        value = config[option]
+        value = f"{value:g}" if isinstance(value, float) else value
+        assert f"(default {value})" in text[start:start + 160], option
+    assert f"pos_weight {config['loss']['pos_weight']:g}" in text
+    assert config["loss"]["reduction"] in text
 
 
 # ---- near words ---------------------------------------------------------------------------------

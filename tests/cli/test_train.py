@@ -1,0 +1,243 @@
+"""nearfar train and embed: settings, files, words, and what an interruption leaves behind."""
+
+import hashlib
+import json
+import signal
+import struct
+import time
+
+import numpy as np
+import pytest
+
+USAGE, DATA, DIVERGED, IO = 2, 3, 4, 6
+
+
+def metadata(cli, name):
+    raw = cli.bytes(name)
+    size, = struct.unpack("<Q", raw[:8])
+    return json.loads(raw[8:8 + size])["__metadata__"]
+
+
+@pytest.fixture
+def blobs(cli):
+    """Four classes apart along two of eight columns."""
+    rng = np.random.default_rng(3)
+    y = np.repeat(np.arange(4), 40)
+    x = rng.normal(size=(160, 8))
+    x[:, 0] += 4 * (y % 2)
+    x[:, 1] += 4 * (y // 2)
+    cli.save(x=x.astype(np.float32), y=y)
+    return x, y
+
+
+def train(cli, *options, output="m.safetensors"):
+    return cli.json("train", "x.npy", "--labels", "y.npy", "-o", output, *options)
+
+
+# ---- the main job -------------------------------------------------------------------------------
+
+
+def test_training_improves_held_out_digits(cli):
+    raw = cli.json("eval", "digits-test")
+    got = cli.json("train", "digits-train", "--hidden", "128", "-o", "m.safetensors")
+    assert got["last_loss"] < got["first_loss"] and got["map_at_r"] > 0.6
+    cli.ok("embed", "m.safetensors", "digits-test", "-o", "e.npy")
+    after = cli.json("eval", "e.npy", "--labels", "digits-test")
+    assert after["map_at_r"] > raw["map_at_r"] + 0.2
+
+
+def test_the_same_bytes_for_any_number_of_threads(cli, blobs):
+    def digest(*options):
+        train(cli, "--hidden", "16", "--epochs", "5", *options)
+        return hashlib.sha256(cli.bytes("m.safetensors")).hexdigest()
+
+    one = digest("--threads", "1")
+    assert digest("--threads", "2") == digest("--threads", "3") == one
+    assert digest("--seed", "1") != one
+
+
+def test_table_tells_the_whole(cli, blobs):
+    done = cli.ok("train", "x.npy", "--labels", "y.npy", "-o", "m.safetensors", "--hidden", "16,12",
+                  "--dim", "3")
+    for word in ("8 -> 16 -> 12 -> 3", "144 to train, 16 to validate", "MAP@R", "m.safetensors"):
+        assert word in done.stdout
+    assert "epoch" in done.stderr and "MAP@R" in done.stderr
+    assert len(done.stderr.splitlines()) < 15
+    quiet = cli.ok("train", "x.npy", "--labels", "y.npy", "-o", "m.safetensors", "-q")
+    assert not quiet.stderr and "MAP@R" in quiet.stdout
+    every = cli.ok("train", "x.npy", "--labels", "y.npy", "-o", "m.safetensors", "-v", "--epochs",
+                   "15", "--patience", "0")
+    assert sum("epoch" in line for line in every.stderr.splitlines()) == 15
+
+
+def test_embedding(cli, blobs):
+    x, _ = blobs
+    train(cli, "--no-bias", "--no-standardize", "--dim", "3", "--epochs", "2")
+    got = cli.json("embed", "m.safetensors", "x.npy", "-o", "e.npy")
+    assert got["shape"] == [160, 3] and got["type"] == "float32"
+    raw = cli.bytes("m.safetensors")
+    size, = struct.unpack("<Q", raw[:8])
+    w = np.frombuffer(raw[8 + size:], "<f4")[:24].reshape(3, 8)
+    np.testing.assert_allclose(cli.load("e.npy"), x.astype(np.float32) @ w.T, rtol=1e-4, atol=1e-5)
+    cli.ok("embed", "m.safetensors", "x.npy", "-o", "e.csv")
+    table = np.loadtxt(cli.folder / "e.csv", delimiter=",").astype(np.float32)
+    np.testing.assert_array_equal(table, cli.load("e.npy"))
+    train(cli, "--normalize-output", "--epochs", "2")
+    cli.ok("embed", "m.safetensors", "x.npy", "-o", "e.npy")
+    np.testing.assert_allclose(np.linalg.norm(cli.load("e.npy"), axis=1), 1, rtol=1e-5)
+
+
+def test_the_embedding_of_other_columns_is_refused(cli, blobs):
+    train(cli, "--epochs", "1")
+    cli.save(thin=np.zeros((3, 5)))
+    message = cli.fails(DATA, "embed", "m.safetensors", "thin.npy", "-o", "e.npy")
+    assert "5 columns" in message and "takes 8" in message
+    assert ".npy or .csv" in cli.fails(USAGE, "embed", "m.safetensors", "x.npy", "-o", "e.npz")
+
+
+def test_left_right_same(cli, blobs):
+    cli.ok("pairs", "--labels", "y.npy", "-n", "400", "--data", "x.npy", "--left", "l.npy",
+           "--right", "r.npy", "--same", "s.npy", "-o", "p.npz")
+    np.save(cli.folder / "column.npy", cli.load("s.npy")[:, None])
+    np.save(cli.folder / "w.npy", np.load(cli.folder / "p.npz")["weight"])
+    rows = ["train", "--left", "l.npy", "--right", "r.npy", "--epochs", "4", "-o"]
+    got = cli.json(*rows, "a.safetensors", "--same", "s.npy")
+    assert got["train_rows"] == 400 and got["map_at_r"] is None
+    assert got["config"]["sampling"] == "left-right-same"
+    cli.ok(*rows, "b.safetensors", "--same", "column.npy")
+    assert cli.bytes("a.safetensors") == cli.bytes("b.safetensors")
+    cli.ok(*rows, "b.safetensors", "--same", "s.npy", "--weights", "w.npy", "--batch-size", "all")
+    assert cli.bytes("a.safetensors") != cli.bytes("b.safetensors")
+
+
+@pytest.mark.parametrize("options", [
+    ["--batch-size", "all"], ["--sampling", "random", "--batch-size", "32"],
+    ["--sampling", "pairs", "--positive-fraction", "0.3"], ["--sampling", "all"],
+    ["--per-class", "8"], ["--optimizer", "sgd", "--momentum", "0.5", "--lr", "0.01"],
+    ["--schedule", "constant", "--weight-decay", "0.01"], ["--activation", "tanh", "--hidden", "8"],
+    ["--loss", "sbert", "--margin", "0.4"], ["--metric", "cityblock", "--exponent", "1.5"],
+    ["--pos-metric", "sqeuclidean", "--pos-exponent", "1", "--neg-metric", "cosine"],
+    ["--valid-fraction", "0", "--reduction", "mean"], ["--loss", "pml", "--no-normalize"],
+])
+def test_every_setting_trains(cli, blobs, options):
+    got = train(cli, "--epochs", "2", *options)
+    assert got["epochs_run"] == 2
+    assert np.isfinite(got["last_loss"])
+
+
+# ---- configuration ------------------------------------------------------------------------------
+
+
+def test_the_model_knows_how_it_was_made(cli):
+    cli.write("t.csv", "a,b,species\n" + "".join(
+        f"{i % 7},{i % 5},{'cat' if i % 2 else 'dog'}\n" for i in range(40)))
+    cli.ok("train", "t.csv", "--labels", ":species", "-o", "m.safetensors", "--epochs", "3",
+           "--loss", "hinge", "--margin", "2.5", "--lr", "1e-3", "--seed", "9")
+    known = metadata(cli, "m.safetensors")
+    assert known["train.loss.preset"] == "hinge"
+    assert json.loads(known["class_names"]) == ["dog", "cat"]
+    assert float(known["train.loss.neg_margin"]) == 2.5
+    assert float(known["train.lr"]) == 1e-3
+    assert known["train.seed"] == "9" and known["train.epochs"] == "3"
+    shown = cli.json("info", "m.safetensors")
+    assert shown["metadata"]["train.loss.preset"] == "hinge"
+    assert shown["layers"] == [{"in": 2, "out": 32, "bias": True, "activation": "linear"}]
+    table = cli.ok("info", "m.safetensors").stdout
+    assert "train.loss.preset" in table and "layer 0" in table
+
+
+def test_validation_file_with_names(cli):
+    rows = [f"{i % 7},{i % 5 + 3 * (i % 2)},{'cat' if i % 2 else 'dog'}\n" for i in range(40)]
+    cli.write("t.csv", "a,b,label\n" + "".join(rows))
+    cli.write("v.csv", "a,b,label\n" + "".join(reversed(rows[:20])))
+    got = cli.json("train", "t.csv", "--valid", "v.csv", "-o", "m.safetensors", "--epochs", "3")
+    assert got["train_rows"] == 40 and got["valid_rows"] == 20
+    cli.write("w.csv", "a,label\n1,cat\n2,dog\n")
+    cli.fails(DATA, "train", "t.csv", "--valid", "w.csv", "-o", "m.safetensors")
+
+
+@pytest.mark.parametrize("options", [
+    ["--batch-size", "all", "--sampling", "random"], ["--sampling", "all", "--batch-size", "32"],
+    ["--per-class", "4", "--sampling", "random"], ["--positive-fraction", "0.5"],
+    ["--momentum", "0.9"], ["--valid-labels", "y.npy"], ["--reduction", "none"],
+    ["--valid", "x.npy", "--valid-labels", "y.npy", "--valid-fraction", "0.2"],
+    ["--weights", "w.npy"], ["--left", "x.npy", "--right", "x.npy", "--same", "y.npy"],
+    ["--metric", "dot"],
+])
+def test_contradictions_are_refused(cli, blobs, options):
+    cli.fails(USAGE, "train", "x.npy", "--labels", "y.npy", "-o", "m.safetensors", *options)
+
+
+@pytest.mark.parametrize("options", [
+    ["--same", "s.npy", "--patience", "3"], ["--same", "s.npy", "--labels", "y.npy"], [],
+    ["--same", "s.npy", "--valid-fraction", "0.1"]])
+def test_contradictions_of_pairs_are_refused(cli, options):
+    cli.fails(USAGE, "train", "--left", "l.npy", "--right", "r.npy", "-o", "m.safetensors",
+              *options)
+
+
+# ---- words --------------------------------------------------------------------------------------
+
+
+def test_a_margin_far_from_the_distances_is_told(cli, blobs):
+    done = cli.ok("train", "x.npy", "--labels", "y.npy", "-o", "m.safetensors", "--margin", "1000",
+                  "--epochs", "1")
+    assert "margin 1e+03 is far" in done.stderr and "try a margin" in done.stderr
+    assert train(cli, "--margin", "1000", "--epochs", "1")["suggested_margin"] > 0
+    assert train(cli, "--epochs", "1")["suggested_margin"] is None
+
+
+def test_classes_of_one_row_are_told(cli, blobs):
+    x, y = blobs
+    cli.save(y=np.where(np.arange(160) == 7, 99, y))
+    assert "one training row" in cli.ok("train", "x.npy", "--labels", "y.npy", "-o", "m.safetensors",
+                               "--epochs", "1").stderr
+
+
+def test_collapse_is_told(cli, blobs):
+    done = cli.ok("train", "x.npy", "--labels", "y.npy", "-o", "m.safetensors", "--neg-weight", "0",
+                  "--valid-fraction", "0", "--epochs", "400", "--lr", "0.1", "--weight-decay", "0")
+    assert "collapse" in done.stderr
+    got = train(cli, "--neg-weight", "0", "--valid-fraction", "0", "--epochs", "400", "--lr", "0.1",
+                "--weight-decay", "0")
+    assert got["collapsed"] is True
+
+
+def test_one_class_cannot_be_trained(cli, blobs):
+    cli.save(one=np.zeros(160, int), all=np.arange(160))
+    cli.fails(DATA, "train", "x.npy", "--labels", "one.npy", "-o", "m.safetensors")
+    cli.fails(DATA, "train", "x.npy", "--labels", "all.npy", "-o", "m.safetensors")
+    assert not (cli.folder / "m.safetensors").exists()
+
+
+def test_divergence(cli, blobs):
+    message = cli.fails(DIVERGED, "train", "x.npy", "--labels", "y.npy", "-o", "m.safetensors",
+                        "--lr", "1e25", "--no-standardize")
+    assert "diverged" in message and "lr" in message
+    assert not (cli.folder / "m.safetensors").exists()
+
+
+def test_the_output_is_checked_first(cli):
+    message = cli.fails(IO, "train", "missing.npy", "-o", "no/folder/m.safetensors")
+    assert "no/folder" in message
+
+
+# ---- interruption -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_training_keeps_the_best_model(cli, number, code):
+    process = cli.start("train", "digits", "-o", "m.safetensors", "--epochs", "1000000",
+                        "--patience", "0", "--json")
+    time.sleep(2)
+    assert process.poll() is None
+    start = time.monotonic()
+    process.send_signal(number)
+    out, said = process.communicate(timeout=30)
+    assert process.returncode == code, said
+    assert time.monotonic() - start < 5
+    assert not out and "best model so far is in m.safetensors" in said
+    got = cli.json("info", "m.safetensors")
+    assert got["inputs"] == 64 and got["metadata"]["train.loss.preset"] == "weston"
+    cli.ok("embed", "m.safetensors", "digits-test", "-o", "e.npy")
+    assert cli.json("eval", "e.npy", "--labels", "digits-test")["map_at_r"] > 0.6
