@@ -50,6 +50,9 @@ struct nf_context {
 
 /* Record an error and return its status, so that `return nf_fail(...)` reads well. */
 nf_status nf_fail(nf_context *context, nf_status status, const char *format, ...) NF_PRINTF(3, 4);
+#ifdef __clang_analyzer__ /* which cannot see, from another file, that the status comes back */
+#define nf_fail(context, status, ...) (nf_fail(context, status, __VA_ARGS__), (status))
+#endif
 
 /* ---- checked sizes -------------------------------------------------------------------------- */
 
@@ -91,6 +94,9 @@ typedef struct nf_scope {
 
 nf_scope nf_scope_enter(nf_context *context);
 nf_status nf_scope_leave(nf_context *context, nf_scope scope, nf_status status);
+#ifdef __clang_analyzer__
+#define nf_scope_leave(context, scope, status) (nf_scope_leave(context, scope, status), (status))
+#endif
 
 /* Default floating-point control on this thread; returns what was there (fp.c). */
 unsigned nf_fp_default(void);

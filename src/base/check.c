@@ -84,11 +84,11 @@ nf_status nf_check_finite(nf_context *context, nf_matrix x, const char *name) {
     size_t bad = 0, first_row = 0, first_col = 0;
     for (size_t r = 0; r < x.rows; r++) {
         /* x - x is 0 for finite values and NaN otherwise; the sum of a clean row is 0. */
-        const float *f = x.type == NF_FLOAT32 ? nf_matrix_row(x, r) : NULL;
-        const double *g = x.type == NF_FLOAT64 ? nf_matrix_row(x, r) : NULL;
+        const float *f = nf_matrix_row(x, r);
+        const double *g = nf_matrix_row(x, r);
         int dirty = 0;
         for (size_t c = 0; c < x.cols; c++) {
-            dirty |= f != NULL ? !(f[c] - f[c] == 0) : !(g[c] - g[c] == 0);
+            dirty |= x.type == NF_FLOAT32 ? !(f[c] - f[c] == 0) : !(g[c] - g[c] == 0);
         }
         if (!dirty) continue;
         for (size_t c = 0; c < x.cols; c++) {

@@ -82,7 +82,7 @@ nf_scope nf_scope_enter(nf_context *context) {
     return (nf_scope){context->scratch, context->reserve_used, nf_fp_default()};
 }
 
-nf_status nf_scope_leave(nf_context *context, nf_scope scope, nf_status status) {
+nf_status(nf_scope_leave)(nf_context *context, nf_scope scope, nf_status status) {
     while (context->scratch != scope.scratch) {
         nf_scratch_block *block = context->scratch;
         context->scratch = block->next;

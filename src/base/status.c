@@ -25,7 +25,7 @@ const char *nf_status_text(nf_status status) {
     return "unknown status";
 }
 
-nf_status nf_fail(nf_context *context, nf_status status, const char *format, ...) {
+nf_status(nf_fail)(nf_context *context, nf_status status, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     context->error.status = status;

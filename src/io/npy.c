@@ -190,7 +190,8 @@ static nf_status check_size(nf_context *context, npy_header *h, size_t size) {
 
 /* Elements stored first index fastest, to last index fastest. */
 static void decode_fortran(nf_array *array, const unsigned char *in, bool swap) {
-    size_t size = nf_dtype_size(array->dtype), index[NF_MAX_DIMS] = {0}, stride[NF_MAX_DIMS];
+    size_t size = nf_dtype_size(array->dtype), index[NF_MAX_DIMS] = {0};
+    size_t stride[NF_MAX_DIMS] = {0};
     unsigned char *out = array->data;
     size_t step = size, from = 0;
     for (int k = 0; k < array->ndim; k++) {

@@ -52,7 +52,7 @@ static void one_term(nf_list_state *state, size_t p, double t, nf_list_sums *sum
     const nf_list_job *job = state->job;
     int which = job->same[p] != 0 ? NF_POSITIVE : NF_NEGATIVE;
     const nf_metric metric = nf_term_metric(job->loss, which);
-    double weight = job->weight != NULL ? job->weight[p] : 1, slope;
+    double weight = job->weight != NULL ? job->weight[p] : 1, slope = 0;
     double phi = weight > 0 ? weight * nf_term(&state->side[which], which, t, &slope) : 0;
     state->phi[p] = phi;
     state->slope[p] = weight > 0 ? weight * slope : 0;
