@@ -1,6 +1,7 @@
 #include "distance/rows.h"
 
 #include <math.h>
+#include <string.h>
 
 nf_rows nf_rows_plain(nf_matrix x) {
     /* Rows without columns may have no data; kernels get a valid address all the same. */
@@ -70,6 +71,10 @@ DEFINE_COPY(copy_f64_f64, double, double)
 
 void nf_rows_copy(const nf_rows *rows, size_t first, size_t count, nf_type type, void *out,
                   size_t ldo) {
+    if (rows->x.cols == 0) { /* data may be NULL, to which not even 0 can be added */
+        memset(out, 0, count * ldo * nf_type_size(type));
+        return;
+    }
     for (size_t r = 0; r < count; r++) {
         size_t source = nf_rows_source(rows, first + r);
         if (rows->x.type == NF_FLOAT64) {
