@@ -323,6 +323,39 @@ static void memory_limits_change_nothing(void **state) {
     nf_context_free(context);
 }
 
+/* One query and references at powers of two: each distance has a bin of its own, so that most bins
+ * hold one side only and thresholds fall between bins. */
+static void bins_of_one_side_keep_thresholds_exact(void **state) {
+    (void)state;
+    nf_context *context = test_context(1);
+    const float query = 0;
+    const int64_t query_label = 1;
+    for (uint64_t seed = 0; seed < 600; seed++) {
+        float x[12];
+        int64_t labels[12];
+        size_t m = 2 + (size_t)nf_random_below(seed, 1, 0, 11);
+        uint64_t spread = 2 + nf_random_below(seed, 1, 1, 30);
+        for (size_t j = 0; j < m; j++) {
+            x[j] = (float)((uint64_t)1 << nf_random_below(seed, 2, j, spread));
+            if (seed % 3 == 0) x[j] *= 1 + (float)nf_random_unit(seed, 3, j) / 200;
+            labels[j] = (int64_t)nf_random_below(seed, 4, j, 2);
+        }
+        problem p = {.options = nf_eval_defaults()};
+        p.input = (nf_eval_input){.query = nf_matrix_f32(&query, 1, 1),
+                                  .query_labels = {&query_label, 1, 0},
+                                  .reference = nf_matrix_f32(x, m, 1),
+                                  .reference_labels = {labels, m, 0}};
+        nf_eval_limits limits = {
+            .collect = 0, .fine_bytes = 1 << 20, .list = 4, .strip_elements = 100};
+        nf_eval_result want = oracle_run(context, &p), plain, binned;
+        assert_ok(context, run_public(context, &p, &plain));
+        assert_ok(context, nf_eval_run(context, &p.options, &p.input, limits, &binned));
+        assert_results(&binned, &want);
+        assert_memory_equal(&plain, &binned, sizeof plain);
+    }
+    nf_context_free(context);
+}
+
 static void results_do_not_depend_on_threads(void **state) {
     (void)state;
     size_t n = 2500, cols = 8;
@@ -636,6 +669,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(figures_match_their_definitions),
         cmocka_unit_test(memory_limits_change_nothing),
+        cmocka_unit_test(bins_of_one_side_keep_thresholds_exact),
         cmocka_unit_test(results_do_not_depend_on_threads),
         cmocka_unit_test(figures_worked_out_by_hand),
         cmocka_unit_test(extremes_of_separation),
