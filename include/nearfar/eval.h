@@ -41,18 +41,18 @@ extern "C" {
 
 typedef struct nf_eval_options {
     nf_distance_options distance; /* default euclidean */
-    size_t k[NF_EVAL_MAX_K];      /* default 1, 5, 10; each >= 1; ranks past the end count as no hit */
+    size_t k[NF_EVAL_MAX_K]; /* default 1, 5, 10; each >= 1; ranks past the end count as no hit */
     size_t k_count;
-    int retrieval, verification;  /* default 1, 1 */
-    size_t knn_k;                 /* neighbours of the kNN accuracy; default 5 */
+    int retrieval, verification; /* default 1, 1 */
+    size_t knn_k;                /* neighbours of the kNN accuracy; default 5 */
 } nf_eval_options;
 
 NF_API nf_eval_options nf_eval_defaults(void);
 
 typedef struct nf_eval_result {
-    size_t n;               /* rows evaluated as queries (labelled) */
-    size_t queries;         /* of those, with at least one relevant row; 0 when retrieval is off */
-    size_t dropped;         /* without: lone rows of a class; 0 when retrieval is off */
+    size_t n;       /* rows evaluated as queries (labelled) */
+    size_t queries; /* of those, with at least one relevant row; 0 when retrieval is off */
+    size_t dropped; /* without: lone rows of a class; 0 when retrieval is off */
     /* Retrieval; NaN when queries = 0 or retrieval is off. recall[q] belongs to options.k[q], NaN
      * beyond k_count. */
     double recall[NF_EVAL_MAX_K];

@@ -19,14 +19,14 @@ extern "C" {
 /* Rows grouped by class. Classes are numbered by first appearance, members ascend. All fields are
  * read-only; shareable between threads. */
 typedef struct nf_partition {
-    size_t n;               /* rows, labelled or not */
-    size_t labelled;        /* rows that have a class */
+    size_t n;        /* rows, labelled or not */
+    size_t labelled; /* rows that have a class */
     size_t classes;
-    const int64_t *label;   /* (classes): the label of each class */
-    const size_t *offset;   /* (classes + 1): class c has rows row[offset[c] .. offset[c + 1]) */
-    const size_t *row;      /* (labelled) */
+    const int64_t *label;    /* (classes): the label of each class */
+    const size_t *offset;    /* (classes + 1): class c has rows row[offset[c] .. offset[c + 1]) */
+    const size_t *row;       /* (labelled) */
     const int64_t *class_of; /* (n): class of each row, -1 if unlabelled */
-    size_t singletons;      /* classes with one row: they have no positive pair */
+    size_t singletons;       /* classes with one row: they have no positive pair */
     uint64_t positive_pairs, negative_pairs;
 } nf_partition;
 
@@ -77,9 +77,9 @@ NF_API NF_MUST_USE nf_status nf_pairs_list(nf_context *context, const nf_partiti
  * counts twice. */
 typedef struct nf_pairs {
     size_t count;
-    const int64_t *i, *j;  /* (count) row indices */
-    const uint8_t *same;   /* (count) 1 = positive, 0 = negative */
-    const double *weight;  /* (count) >= 0, or NULL for all 1 */
+    const int64_t *i, *j; /* (count) row indices */
+    const uint8_t *same;  /* (count) 1 = positive, 0 = negative */
+    const double *weight; /* (count) >= 0, or NULL for all 1 */
 } nf_pairs;
 
 /* Check a list against n rows: indices in [0, n), i != j, same 0 or 1, weights finite and >= 0.
@@ -129,7 +129,7 @@ typedef struct nf_batch_options {
     size_t batch_size;  /* rows; default 128. >= 2 */
     size_t per_class;   /* m; default 4. 1 .. batch_size */
     uint64_t seed;
-    uint64_t epoch;     /* each epoch is another shuffle of the same seed */
+    uint64_t epoch; /* each epoch is another shuffle of the same seed */
 } nf_batch_options;
 
 NF_API nf_batch_options nf_batch_defaults(void);

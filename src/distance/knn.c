@@ -66,13 +66,13 @@ static void offer(neighbour *heap, size_t *filled, size_t k, neighbour candidate
 
 /* Columns come in ascending order, so an equal distance never displaces: `<` filters, and the rest
  * is left to offer(). A NaN bar lets everything through. */
-#define DEFINE_SCAN(name, T)                                                                    \
-    static void name(const T *values, size_t count, size_t first, neighbour *heap,              \
-                     size_t *filled, size_t k) {                                                \
-        for (size_t c = 0; c < count; c++) {                                                    \
-            if (*filled == k && (double)values[c] >= heap[0].distance) continue;                \
-            offer(heap, filled, k, (neighbour){(double)values[c], first + c});                  \
-        }                                                                                       \
+#define DEFINE_SCAN(name, T)                                                                       \
+    static void name(const T *values, size_t count, size_t first, neighbour *heap, size_t *filled, \
+                     size_t k) {                                                                   \
+        for (size_t c = 0; c < count; c++) {                                                       \
+            if (*filled == k && (double)values[c] >= heap[0].distance) continue;                   \
+            offer(heap, filled, k, (neighbour){(double)values[c], first + c});                     \
+        }                                                                                          \
     }
 
 DEFINE_SCAN(scan_f32, float)
@@ -128,8 +128,7 @@ static nf_status run_rows(nf_context *context, nf_strips *strips, knn_run *run, 
                           size_t rows, size_t reference_rows) {
     nf_status status = NF_OK;
     memset(run->filled, 0, rows * sizeof *run->filled);
-    for (size_t column = 0; column < reference_rows && status == NF_OK;
-         column += NF_KNN_COLUMNS) {
+    for (size_t column = 0; column < reference_rows && status == NF_OK; column += NF_KNN_COLUMNS) {
         size_t columns = nf_min_size(NF_KNN_COLUMNS, reference_rows - column);
         run->strip = (nf_strip){row, rows, column, columns, false};
         bool wake = rows * columns > (1 << 16);
@@ -172,7 +171,8 @@ static nf_status check_output(nf_context *context, nf_matrix query, nf_matrix re
     }
     nf_matrix_out view = {distance, query.type, query.rows, k, k};
     nf_status status = nf_check_overlap(context, view, "distance", query, "query");
-    if (status == NF_OK) status = nf_check_overlap(context, view, "distance", reference, "reference");
+    if (status == NF_OK)
+        status = nf_check_overlap(context, view, "distance", reference, "reference");
     return status;
 }
 
@@ -186,7 +186,8 @@ static nf_status run_all(nf_context *context, nf_strips *strips, size_t n, size_
         status = nf_scratch(context, &run.distance, n, k * element, "neighbour distances");
     }
     if (status == NF_OK) {
-        status = nf_scratch(context, &run.heap, strip_rows * k, sizeof *run.heap, "neighbour heaps");
+        status =
+            nf_scratch(context, &run.heap, strip_rows * k, sizeof *run.heap, "neighbour heaps");
     }
     if (status == NF_OK) {
         status = nf_scratch(context, &run.filled, strip_rows, sizeof *run.filled, "heap sizes");

@@ -9,10 +9,11 @@ nf_status nf_strips_begin(nf_context *context, const nf_distance_options *option
     nf_status status = nf_check_matrix(context, x, x_name);
     if (status == NF_OK) status = nf_check_matrix(context, y, y_name);
     if (status == NF_OK && (x.type != y.type || x.cols != y.cols)) {
-        status = nf_fail(context, NF_ERR_ARG,
-                         "%s has %zu columns of %s and %s has %zu of %s: columns and type must agree",
-                         x_name, x.cols, x.type == NF_FLOAT32 ? "float32" : "float64", y_name,
-                         y.cols, y.type == NF_FLOAT32 ? "float32" : "float64");
+        status =
+            nf_fail(context, NF_ERR_ARG,
+                    "%s has %zu columns of %s and %s has %zu of %s: columns and type must agree",
+                    x_name, x.cols, x.type == NF_FLOAT32 ? "float32" : "float64", y_name, y.cols,
+                    y.type == NF_FLOAT32 ? "float32" : "float64");
     }
     strips->allow_nonfinite = chosen.allow_nonfinite != 0;
     strips->type = x.type;

@@ -26,7 +26,8 @@ static double false_reject_rate(const nf_curve *curve) {
 }
 
 static void accept(nf_curve *curve, uint64_t positives, uint64_t negatives) {
-    curve->twice_area += (nf_uint128)negatives * (2 * (nf_uint128)curve->accepted_positives + positives);
+    curve->twice_area +=
+        (nf_uint128)negatives * (2 * (nf_uint128)curve->accepted_positives + positives);
     curve->accepted_positives += positives;
     curve->accepted_negatives += negatives;
     double far = false_accept_rate(curve);
@@ -51,8 +52,7 @@ void nf_curve_add(nf_curve *curve, float distance, uint64_t positives, uint64_t 
                                    ? curve->last + share * ((double)distance - curve->last)
                                    : (double)distance;
     }
-    uint64_t correct =
-        curve->accepted_positives + (curve->negatives - curve->accepted_negatives);
+    uint64_t correct = curve->accepted_positives + (curve->negatives - curve->accepted_negatives);
     if (correct > curve->best_correct) {
         curve->best_correct = correct;
         curve->best_threshold = (double)distance;

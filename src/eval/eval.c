@@ -61,8 +61,7 @@ static nf_strip next_strip(const eval_pass *pass, size_t row, size_t elements) {
 static nf_status run_pass(nf_context *context, eval_pass *pass) {
     nf_status status = NF_OK;
     size_t elements = pass->strips.capacity;
-    for (size_t row = 0; row < pass->sets->query.rows && status == NF_OK;
-         row += pass->strip.rows) {
+    for (size_t row = 0; row < pass->sets->query.rows && status == NF_OK; row += pass->strip.rows) {
         pass->strip = next_strip(pass, row, elements);
         uint64_t work = (uint64_t)pass->strip.rows * pass->strip.columns;
         if (pass->verify != NULL) nf_verify_strip(context, pass->verify, work);
@@ -81,8 +80,7 @@ static void expect_passes(nf_context *context, const eval_pass *pass) {
     if (context->progress_depth != context->depth) return;
     uint64_t n = pass->sets->query.rows, each = n * pass->sets->reference.rows;
     if (pass->sets->self) each = (each + n) / 2;
-    context->progress_total =
-        context->progress_done + each * nf_verify_passes_left(pass->verify);
+    context->progress_total = context->progress_done + each * nf_verify_passes_left(pass->verify);
 }
 
 static nf_status run_passes(nf_context *context, eval_pass *pass) {

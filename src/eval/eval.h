@@ -41,12 +41,12 @@ static inline bool nf_eval_excluded(const nf_eval_sets *sets, size_t i, size_t j
 typedef struct nf_retrieval {
     const nf_eval_sets *sets;
     const nf_eval_options *options;
-    size_t largest_k;   /* of recall and kNN */
-    bool *dropped;      /* per query: no relevant row */
-    uint32_t *first;    /* per query: rank of the first relevant row, from 1 */
-    double *precision;  /* per query: R-precision */
-    double *average;    /* per query: average precision at R */
-    bool *voted;        /* per query: the kNN vote is right */
+    size_t largest_k;  /* of recall and kNN */
+    bool *dropped;     /* per query: no relevant row */
+    uint32_t *first;   /* per query: rank of the first relevant row, from 1 */
+    double *precision; /* per query: R-precision */
+    double *average;   /* per query: average precision at R */
+    bool *voted;       /* per query: the kNN vote is right */
     unsigned char *scratch;
     size_t worker_bytes;
 } nf_retrieval;
@@ -86,8 +86,8 @@ typedef enum nf_bin_kind {
 } nf_bin_kind;
 
 typedef struct nf_bin_place {
-    size_t base;         /* byte in the arena */
-    atomic_uint length;  /* of a list */
+    size_t base;        /* byte in the arena */
+    atomic_uint length; /* of a list */
 } nf_bin_place;
 
 /* Exact order statistics of all pairs in bounded memory. Coarse bins of distances are counted first;
@@ -99,15 +99,15 @@ typedef struct nf_verify {
     nf_verify_mode mode;
     nf_ranked *pair, *spare; /* key and, as index, sameness: all pairs, or those of a list */
     size_t pairs;
-    uint64_t *coarse;        /* (bins, 2) negatives, positives */
-    uint32_t *local;         /* (workers, bins, 2), not yet in coarse */
-    uint64_t local_pairs;    /* at most this many are in local */
-    bool *refined;           /* (bins) needs its distances one by one */
-    uint8_t *kind;           /* (bins) nf_bin_kind in this pass */
-    nf_bin_place *place;     /* (bins) */
+    uint64_t *coarse;     /* (bins, 2) negatives, positives */
+    uint32_t *local;      /* (workers, bins, 2), not yet in coarse */
+    uint64_t local_pairs; /* at most this many are in local */
+    bool *refined;        /* (bins) needs its distances one by one */
+    uint8_t *kind;        /* (bins) nf_bin_kind in this pass */
+    nf_bin_place *place;  /* (bins) */
     unsigned char *arena;
-    size_t bins_done;        /* bins below are in the curve */
-    size_t bins_end;         /* end of this pass */
+    size_t bins_done; /* bins below are in the curve */
+    size_t bins_end;  /* end of this pass */
     nf_curve curve;
 } nf_verify;
 

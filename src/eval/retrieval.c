@@ -4,9 +4,9 @@
 
 /* One worker's scratch for one query. */
 typedef struct row_scratch {
-    uint64_t *key;     /* (references) */
+    uint64_t *key; /* (references) */
     nf_ranked *item, *spare;
-    uint32_t *votes;   /* (classes), all 0 between queries */
+    uint32_t *votes; /* (classes), all 0 between queries */
     uint32_t *bins;
 } row_scratch;
 
@@ -20,8 +20,8 @@ static size_t layout(const nf_eval_sets *sets, unsigned char *base, row_scratch 
         slots[s] = base != NULL ? base + used : NULL;
         used += nf_round_up(sizes[s], NF_ALIGNMENT);
     }
-    *scratch = (row_scratch){(void *)slots[0], (void *)slots[1], (void *)slots[2],
-                             (void *)slots[3], (void *)slots[4]};
+    *scratch = (row_scratch){(void *)slots[0], (void *)slots[1], (void *)slots[2], (void *)slots[3],
+                             (void *)slots[4]};
     return used;
 }
 
@@ -45,11 +45,12 @@ nf_status nf_retrieval_begin(nf_context *context, const nf_eval_sets *sets,
     if (status == NF_OK) {
         status = nf_scratch(context, &retrieval->average, n, sizeof(double), "queries");
     }
-    if (status == NF_OK) status = nf_scratch(context, &retrieval->voted, n, sizeof(bool), "queries");
+    if (status == NF_OK)
+        status = nf_scratch(context, &retrieval->voted, n, sizeof(bool), "queries");
     size_t workers = (size_t)context->threads;
     if (status == NF_OK) {
-        status = nf_scratch(context, &retrieval->scratch, workers, retrieval->worker_bytes,
-                            "rankings");
+        status =
+            nf_scratch(context, &retrieval->scratch, workers, retrieval->worker_bytes, "rankings");
     }
     if (status == NF_OK) memset(retrieval->scratch, 0, workers * retrieval->worker_bytes);
     return status;
@@ -115,8 +116,7 @@ void nf_retrieval_row(nf_retrieval *retrieval, int worker, size_t i, nf_type typ
     row_facts facts = make_keys(sets, i, type, distance, scratch.key);
     retrieval->dropped[i] = facts.relevant == 0;
     if (facts.relevant == 0) return;
-    size_t wanted =
-        nf_min_size(facts.present, nf_max_size(facts.relevant, retrieval->largest_k));
+    size_t wanted = nf_min_size(facts.present, nf_max_size(facts.relevant, retrieval->largest_k));
     nf_rank_nearest(scratch.key, sets->reference.rows, facts.present, facts.low, facts.high, wanted,
                     scratch.item, scratch.spare, scratch.bins);
     uint32_t class = sets->query_class[i], first = 0;
@@ -146,7 +146,8 @@ void nf_retrieval_result(const nf_retrieval *retrieval, nf_eval_result *result) 
         voted += retrieval->voted[i];
         precision += retrieval->precision[i];
         average += retrieval->average[i];
-        for (size_t q = 0; q < options->k_count; q++) hits[q] += retrieval->first[i] <= options->k[q];
+        for (size_t q = 0; q < options->k_count; q++)
+            hits[q] += retrieval->first[i] <= options->k[q];
     }
     result->queries = queries;
     result->dropped = n - queries;

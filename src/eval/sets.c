@@ -67,8 +67,8 @@ static nf_status number_classes(nf_context *context, const int64_t *label, size_
 }
 
 nf_status nf_eval_sets_make(nf_context *context, const nf_eval_input *input, nf_eval_sets *sets) {
-    side query = {input->query, input->query_labels, input->query_ids,
-                  input->self ? "x" : "query", input->self ? "labels" : "query_labels"};
+    side query = {input->query, input->query_labels, input->query_ids, input->self ? "x" : "query",
+                  input->self ? "labels" : "query_labels"};
     side reference = {input->reference, input->reference_labels, input->reference_ids, "reference",
                       "reference_labels"};
     size_t queries = 0, references = 0;

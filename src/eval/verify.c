@@ -90,12 +90,11 @@ static void fill_chunk(const nf_eval_sets *sets, size_t i, size_t j, size_t coun
 /* Each pair has its place; those left out are marked at the end of the chunk's. */
 static void collect(nf_verify *verify, size_t i, size_t j, size_t count, const key_chunk *chunk) {
     const nf_eval_sets *sets = verify->sets;
-    size_t place = sets->self ? (size_t)nf_pair_rank(sets->query.rows, i, j)
-                              : i * sets->reference.rows + j;
+    size_t place =
+        sets->self ? (size_t)nf_pair_rank(sets->query.rows, i, j) : i * sets->reference.rows + j;
     for (size_t c = 0; c < count; c++) {
-        verify->pair[place + c] = c < chunk->count
-                                      ? (nf_ranked){chunk->key[c], chunk->same[c]}
-                                      : (nf_ranked){NF_KEY_EXCLUDED, 0};
+        verify->pair[place + c] = c < chunk->count ? (nf_ranked){chunk->key[c], chunk->same[c]}
+                                                   : (nf_ranked){NF_KEY_EXCLUDED, 0};
     }
 }
 
@@ -330,8 +329,7 @@ static nf_status make_arena(nf_context *context, nf_verify *verify) {
         if (kind_of_bin(verify, bin) != NF_BIN_LIST) continue;
         longest = nf_max_size(longest, (size_t)bin_pairs(verify, bin));
     }
-    nf_status status =
-        nf_scratch(context, &verify->arena, largest, 1, "fine counts of distances");
+    nf_status status = nf_scratch(context, &verify->arena, largest, 1, "fine counts of distances");
     if (status == NF_OK) {
         status = nf_scratch(context, &verify->pair, longest, sizeof(nf_ranked), "pairs of a bin");
     }

@@ -46,8 +46,7 @@ static void list_labelled(const nf_partition *partition, size_t *row) {
 }
 
 /* Runs of batch_size rows; the last one takes what is left. */
-static void cut_runs(const nf_batch_options *options, size_t rows, size_t batches,
-                     size_t *offset) {
+static void cut_runs(const nf_batch_options *options, size_t rows, size_t batches, size_t *offset) {
     for (size_t b = 0; b < batches; b++) offset[b] = b * options->batch_size;
     offset[batches] = rows;
 }
@@ -146,8 +145,8 @@ static nf_status deal_classes(nf_context *context, const nf_partition *partition
     nf_status status =
         nf_scratch(context, &order, partition->classes, sizeof *order, "order of classes");
     if (status == NF_OK) {
-        status = nf_scratch(context, &shuffled, partition->labelled, sizeof *shuffled,
-                            "shuffled rows");
+        status =
+            nf_scratch(context, &shuffled, partition->labelled, sizeof *shuffled, "shuffled rows");
     }
     if (status == NF_OK) {
         status = nf_scratch(context, &d.batch_of, partition->labelled, sizeof *d.batch_of,
@@ -179,8 +178,8 @@ static nf_status build(nf_context *context, const nf_partition *partition,
     size_t rows = partition->labelled, batches = count_batches(options, rows);
     uint64_t stream = nf_random_stream(NF_STREAM_BATCHES, options->epoch);
     char *block;
-    nf_status status = nf_allocate(context, &block, sizeof(nf_batches) + 8 * (batches + 1 + rows),
-                                   1, "batches");
+    nf_status status =
+        nf_allocate(context, &block, sizeof(nf_batches) + 8 * (batches + 1 + rows), 1, "batches");
     if (status != NF_OK) return status;
     nf_batches *made = (nf_batches *)(void *)block;
     size_t *offset = (size_t *)(void *)(block + sizeof *made), *row = offset + batches + 1;

@@ -44,8 +44,8 @@ static nf_status check_pair(nf_context *context, nf_pairs pairs, size_t p, size_
     }
     if (pairs.same[p] > 1) {
         return nf_fail(context, NF_ERR_ARG,
-                       "pairs: same[%zu] is %u: it must be 1 (same label) or 0 (different label)", p,
-                       (unsigned)pairs.same[p]);
+                       "pairs: same[%zu] is %u: it must be 1 (same label) or 0 (different label)",
+                       p, (unsigned)pairs.same[p]);
     }
     if (pairs.weight != NULL && !(pairs.weight[p] >= 0 && isfinite(pairs.weight[p]))) {
         return nf_fail(context, NF_ERR_ARG,

@@ -48,8 +48,8 @@ nf_status nf_labels_check(nf_context *context, nf_labels labels, const char *nam
                        labels.n);
     }
     if (labels.data == NULL && labels.n > 0) {
-        return nf_fail(context, NF_ERR_ARG, "%s has %zu rows but no data: pass a pointer to it", name,
-                       labels.n);
+        return nf_fail(context, NF_ERR_ARG, "%s has %zu rows but no data: pass a pointer to it",
+                       name, labels.n);
     }
     if (!labels.has_unlabelled) return NF_OK;
     bool minus = false, plus = false;
@@ -59,10 +59,11 @@ nf_status nf_labels_check(nf_context *context, nf_labels labels, const char *nam
         plus |= labels.data[r] == 1;
     }
     if (!minus || !plus) return NF_OK;
-    return nf_fail(context, NF_ERR_DATA,
-                   "%s are exactly -1 and +1 while -1 means unlabelled, so half of them would vanish: "
-                   "set has_unlabelled = 0 if -1 is a class, or number the classes from 0",
-                   name);
+    return nf_fail(
+        context, NF_ERR_DATA,
+        "%s are exactly -1 and +1 while -1 means unlabelled, so half of them would vanish: "
+        "set has_unlabelled = 0 if -1 is a class, or number the classes from 0",
+        name);
 }
 
 /* Class number of each row (-1: unlabelled) and the label of each class, by first appearance. */
@@ -121,10 +122,9 @@ static nf_status build(nf_context *context, const int64_t *class_of, size_t n,
                        nf_partition **partition) {
     size_t words = 2 * n + 2 * classes + 1; /* n <= 2^32 and classes <= n: no overflow */
     char *block;
-    nf_status status =
-        (scratch ? nf_scratch : nf_allocate)(context, &block,
-                                             nf_round_up(sizeof(nf_partition), 8) + 8 * words, 1,
-                                             "partition of the labels");
+    nf_status status = (scratch ? nf_scratch : nf_allocate)(
+        context, &block, nf_round_up(sizeof(nf_partition), 8) + 8 * words, 1,
+        "partition of the labels");
     if (status != NF_OK) return status;
     nf_partition *made = (nf_partition *)(void *)block;
     int64_t *label = (int64_t *)(void *)(block + nf_round_up(sizeof *made, 8));
@@ -133,12 +133,8 @@ static nf_status build(nf_context *context, const int64_t *class_of, size_t n,
     size_t *row = offset + classes + 1;
     if (classes > 0) memcpy(label, class_label, classes * sizeof *label);
     if (n > 0) memcpy(of, class_of, n * sizeof *of);
-    *made = (nf_partition){.n = n,
-                           .classes = classes,
-                           .label = label,
-                           .offset = offset,
-                           .row = row,
-                           .class_of = of};
+    *made = (nf_partition){
+        .n = n, .classes = classes, .label = label, .offset = offset, .row = row, .class_of = of};
     sort_rows(made, offset, row);
     *partition = made;
     return NF_OK;

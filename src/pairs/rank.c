@@ -5,9 +5,7 @@
 /* Rank of (i, i + 1): i (2n - i - 1) / 2. The product is even and below 2^64 for i < n < 2^32. */
 static uint64_t row_start(uint64_t n, uint64_t i) { return i * (2 * n - i - 1) / 2; }
 
-uint64_t nf_pair_rank(uint64_t n, uint64_t i, uint64_t j) {
-    return row_start(n, i) + (j - i - 1);
-}
+uint64_t nf_pair_rank(uint64_t n, uint64_t i, uint64_t j) { return row_start(n, i) + (j - i - 1); }
 
 /* Largest t with t (t + 1) / 2 <= position. The square root of a double is within one of it; the
  * integer steps make it exact. */

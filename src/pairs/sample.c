@@ -174,8 +174,7 @@ static nf_status draw_numbers(nf_context *context, const nf_pair_sample_options 
                               const sample_plan *plan, uint64_t *draw) {
     number_set set = {NULL, 0};
     if (!options->replace) {
-        nf_status status =
-            make_set(context, nf_max_size(plan->draws[0], plan->draws[1]), &set);
+        nf_status status = make_set(context, nf_max_size(plan->draws[0], plan->draws[1]), &set);
         if (status != NF_OK) return status;
     }
     uint64_t *part = draw;
@@ -207,7 +206,10 @@ nf_status nf_pairs_sample(nf_context *context, const nf_partition *partition,
     nf_status status = NF_OK;
     if (chosen.count > 0 && (i == NULL || j == NULL || same == NULL)) {
         status = nf_fail(context, NF_ERR_ARG, "%s is NULL: it must hold %zu values",
-                         i == NULL ? "i" : j == NULL ? "j" : "same", chosen.count);
+                         i == NULL   ? "i"
+                         : j == NULL ? "j"
+                                     : "same",
+                         chosen.count);
     }
     if (status == NF_OK) status = plan_sample(context, partition, &chosen, &plan);
     if (status == NF_OK) status = number_pairs(context, partition, &numbers);
@@ -219,8 +221,8 @@ nf_status nf_pairs_sample(nf_context *context, const nf_partition *partition,
         /* 1 / (P p) with p = (draws / count) / total of the pair's side. */
         double side_weight[2], all = (double)(plan.total[0] + plan.total[1]);
         for (int side = 0; side < 2; side++) {
-            side_weight[side] = (double)plan.total[side] / all *
-                                ((double)chosen.count / (double)plan.draws[side]);
+            side_weight[side] =
+                (double)plan.total[side] / all * ((double)chosen.count / (double)plan.draws[side]);
         }
         for (size_t k = 0; k < chosen.count; k++) {
             same[k] = pair_of_draw(&numbers, draw[k], &i[k], &j[k]);

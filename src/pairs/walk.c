@@ -111,8 +111,8 @@ size_t nf_pair_walk_next(nf_pair_walk *walk, size_t capacity, int64_t *i, int64_
             for (size_t p = 0; same != NULL && p < added; p++) same[count + p] = 1;
             count += added;
         } else {
-            count += others_of_row(walk, left, i + count, j + count,
-                                   same != NULL ? same + count : NULL);
+            count +=
+                others_of_row(walk, left, i + count, j + count, same != NULL ? same + count : NULL);
         }
     }
     return count;

@@ -48,7 +48,8 @@ static nf_labels reference_labels_of(const nf_eval_input *input) {
 
 /* Whether i is compared with j. */
 static bool compared(const nf_eval_input *input, size_t i, size_t j) {
-    if (unlabelled(input->query_labels, i) || unlabelled(reference_labels_of(input), j)) return false;
+    if (unlabelled(input->query_labels, i) || unlabelled(reference_labels_of(input), j))
+        return false;
     if (input->self) return i != j;
     return input->query_ids == NULL || input->query_ids[i] != input->reference_ids[j];
 }
@@ -316,8 +317,7 @@ static void memory_limits_change_nothing(void **state) {
         nf_eval_result plain, limited;
         assert_ok(context, run_public(context, &p, &plain));
         memset(&limited, 0x55, sizeof limited);
-        assert_ok(context,
-                  nf_eval_run(context, &p.options, &p.input, limits[seed % 3], &limited));
+        assert_ok(context, nf_eval_run(context, &p.options, &p.input, limits[seed % 3], &limited));
         assert_memory_equal(&plain, &limited, sizeof plain);
     }
     nf_context_free(context);
@@ -380,9 +380,8 @@ static void results_do_not_depend_on_threads(void **state) {
     /* Pairs are too many to be collected here; the two ways agree at this size too. */
     nf_context *context = test_context(2);
     nf_eval_options options = nf_eval_defaults();
-    nf_eval_input input = {.query = nf_matrix_f32(x, n, cols),
-                           .query_labels = {labels, n, 1},
-                           .self = true};
+    nf_eval_input input = {
+        .query = nf_matrix_f32(x, n, cols), .query_labels = {labels, n, 1}, .self = true};
     nf_eval_limits limits = nf_eval_default_limits();
     assert_true(first.positive_pairs + first.negative_pairs > limits.collect);
     limits.collect = SIZE_MAX;
@@ -401,8 +400,8 @@ static nf_eval_result eval_line(nf_context *context, const float *x, const int64
     nf_eval_options options = nf_eval_defaults();
     options.k[0] = 1, options.k[1] = 2, options.k_count = 2;
     options.knn_k = 3;
-    assert_ok(context, nf_eval(context, &options, nf_matrix_f32(x, n, 1), (nf_labels){labels, n, 1},
-                               &r));
+    assert_ok(context,
+              nf_eval(context, &options, nf_matrix_f32(x, n, 1), (nf_labels){labels, n, 1}, &r));
     return r;
 }
 
@@ -461,7 +460,8 @@ static void undefined_figures_are_nan_with_counts(void **state) {
     (void)state;
     nf_context *context = test_context(1);
     const float x[5] = {1, 2, 4, 8, 16};
-    const int64_t one[5] = {3, 3, 3, 3, 3}, distinct[5] = {1, 2, 3, 4, 5}, none[5] = {-1, -1, -1, -1, -1};
+    const int64_t one[5] = {3, 3, 3, 3, 3}, distinct[5] = {1, 2, 3, 4, 5},
+                  none[5] = {-1, -1, -1, -1, -1};
     const int64_t mixed[4] = {0, 1, 1, 3};
     const size_t sizes[] = {0, 1, 2, 5};
     for (size_t s = 0; s < 4; s++) {
@@ -472,7 +472,8 @@ static void undefined_figures_are_nan_with_counts(void **state) {
         assert_true(n < 2 ? isnan(r.map_at_r) && isnan(r.recall[0]) : r.map_at_r == 1);
         r = eval_line(context, x, distinct, n);
         assert_true(r.queries == 0 && r.dropped == n && r.positive_pairs == 0);
-        assert_true(isnan(r.map_at_r) && isnan(r.recall[1]) && isnan(r.eer) && isnan(r.knn_accuracy));
+        assert_true(isnan(r.map_at_r) && isnan(r.recall[1]) && isnan(r.eer) &&
+                    isnan(r.knn_accuracy));
         r = eval_line(context, x, none, n);
         assert_true(r.n == 0 && r.queries == 0 && r.positive_pairs + r.negative_pairs == 0);
     }
@@ -519,13 +520,13 @@ static void nan_ranks_last(void **state) {
     const int64_t labels[] = {0, 1, 0, 1, 1, 0, 0, 1, 0};
     problem p = {.options = nf_eval_defaults()};
     p.options.distance.allow_nonfinite = 1;
-    p.input = (nf_eval_input){.query = nf_matrix_f32(values, 9, 1),
-                              .query_labels = {labels, 9, 1},
-                              .self = true};
+    p.input = (nf_eval_input){
+        .query = nf_matrix_f32(values, 9, 1), .query_labels = {labels, 9, 1}, .self = true};
     nf_eval_result want = oracle_run(context, &p), got, limited;
     assert_ok(context, run_public(context, &p, &got));
     assert_results(&got, &want);
-    nf_eval_limits limits = {.collect = 0, .fine_bytes = 0, .list = 1, .narrow = 2, .strip_elements = 1};
+    nf_eval_limits limits = {
+        .collect = 0, .fine_bytes = 0, .list = 1, .narrow = 2, .strip_elements = 1};
     assert_ok(context, nf_eval_run(context, &p.options, &p.input, limits, &limited));
     assert_memory_equal(&got, &limited, sizeof got);
     nf_context_free(context);
@@ -553,8 +554,8 @@ static void bad_arguments_are_named(void **state) {
                  "reference_labels");
     assert_fails(context, nf_eval_reference(context, NULL, m, l, ids, m, l, NULL, &r), NF_ERR_ARG,
                  "reference_ids is NULL");
-    assert_fails(context, nf_eval_reference(context, NULL, m, l, NULL, nf_matrix_f32(x, 4, 0), l,
-                                            NULL, &r),
+    assert_fails(context,
+                 nf_eval_reference(context, NULL, m, l, NULL, nf_matrix_f32(x, 4, 0), l, NULL, &r),
                  NF_ERR_ARG, "columns");
     options.k_count = NF_EVAL_MAX_K + 1;
     assert_fails(context, nf_eval(context, &options, m, l, &r), NF_ERR_ARG, "k_count");
@@ -567,8 +568,8 @@ static void bad_arguments_are_named(void **state) {
     options = nf_eval_defaults();
     options.distance.metric = (nf_metric)-1;
     assert_fails(context, nf_eval(context, &options, m, l, &r), NF_ERR_ARG, "metric");
-    assert_fails(context, nf_eval(context, NULL, nf_matrix_f32(big, 2, 1), (nf_labels){labels, 2, 1},
-                                  &r),
+    assert_fails(context,
+                 nf_eval(context, NULL, nf_matrix_f32(big, 2, 1), (nf_labels){labels, 2, 1}, &r),
                  NF_ERR_RANGE, "float32");
     x[2] = NAN;
     assert_fails(context, nf_eval(context, NULL, m, l, &r), NF_ERR_DATA, "x has 1 NaN");
@@ -626,8 +627,8 @@ static void memory_is_bounded(void **state) {
     nf_context *context;
     assert_int_equal(nf_context_create(&context, &options, NULL), NF_OK);
     nf_eval_result r;
-    assert_ok(context, nf_eval(context, NULL, nf_matrix_f32(x, n, cols), (nf_labels){labels, n, 1},
-                               &r));
+    assert_ok(context,
+              nf_eval(context, NULL, nf_matrix_f32(x, n, cols), (nf_labels){labels, n, 1}, &r));
     nf_context_free(context);
     assert_true(allocator.peak_bytes < (size_t)100 << 20);
     assert_true(r.positive_pairs + r.negative_pairs == n * (n - 1) / 2);
@@ -660,8 +661,10 @@ static void out_of_memory_is_clean(void **state) {
     for (int s = 0; s < 2; s++) {
         c.p = random_problem(seeds[s], &c.data);
         assert_true(c.p.input.self == (s == 0) && (c.p.input.query_ids != NULL) == (s == 1));
-        assert_true(test_fail_every_allocation(2, public_body, &c, &c.result, sizeof c.result) > 12);
-        assert_true(test_fail_every_allocation(2, limited_body, &c, &c.result, sizeof c.result) > 12);
+        assert_true(test_fail_every_allocation(2, public_body, &c, &c.result, sizeof c.result) >
+                    12);
+        assert_true(test_fail_every_allocation(2, limited_body, &c, &c.result, sizeof c.result) >
+                    12);
     }
 }
 

@@ -89,7 +89,8 @@ static void neighbours_match_a_full_sort(void **state) {
         if (seed % 4 < 2) {
             tied_data(seed, x, 150, d), tied_data(seed + 1, y, 150, d);
         } else {
-            test_random_f64(seed, x, 150 * 17, -1, 1), test_random_f64(seed + 1, y, 150 * 17, -1, 1);
+            test_random_f64(seed, x, 150 * 17, -1, 1),
+                test_random_f64(seed + 1, y, 150 * 17, -1, 1);
         }
         for (size_t c = 0; c < 150 * 17; c++) xf[c] = (float)x[c], yf[c] = (float)y[c];
         if (seed % 2 == 0) {
@@ -185,8 +186,8 @@ static void small_shapes(void **state) {
                                               0, NULL, NULL));
                 }
                 int64_t index[12];
-                assert_fails(context, nf_knn(context, NULL, q, r, m + 1, 0, index, NULL), NF_ERR_ARG,
-                             "k is");
+                assert_fails(context, nf_knn(context, NULL, q, r, m + 1, 0, index, NULL),
+                             NF_ERR_ARG, "k is");
                 assert_fails(context, nf_knn(context, NULL, q, r, 0, 0, index, NULL), NF_ERR_ARG,
                              "k is 0");
             }
@@ -207,8 +208,10 @@ static void bad_arguments_are_named(void **state) {
                  NF_ERR_ARG, "float64");
     assert_fails(context, nf_knn(context, NULL, q, nf_matrix_f32(x, 2, 2), 1, 1, index, NULL),
                  NF_ERR_ARG, "exclude_self");
-    assert_fails(context, nf_knn(context, NULL, q, q, 3, 1, index, NULL), NF_ERR_ARG, "from 1 to 2");
-    assert_fails(context, nf_knn(context, NULL, q, q, 1, 0, NULL, NULL), NF_ERR_ARG, "index is NULL");
+    assert_fails(context, nf_knn(context, NULL, q, q, 3, 1, index, NULL), NF_ERR_ARG,
+                 "from 1 to 2");
+    assert_fails(context, nf_knn(context, NULL, q, q, 1, 0, NULL, NULL), NF_ERR_ARG,
+                 "index is NULL");
     assert_fails(context, nf_knn(context, NULL, q, q, 1, 0, index, x), NF_ERR_ARG, "overlaps");
     nf_distance_options options = nf_distance_defaults();
     options.metric = (nf_metric)9;
@@ -249,9 +252,10 @@ static void a_cancelled_call_writes_nothing(void **state) {
     uint64_t total = 0;
     nf_context *context = test_context(2);
     nf_context_set_progress(context, stop_at_once, &total);
-    assert_fails(context, nf_knn(context, NULL, nf_matrix_f32(x, n, d), nf_matrix_f32(x, n, d), 1, 1,
-                                 index, NULL),
-                 NF_ERR_CANCELLED, "cancelled");
+    assert_fails(
+        context,
+        nf_knn(context, NULL, nf_matrix_f32(x, n, d), nf_matrix_f32(x, n, d), 1, 1, index, NULL),
+        NF_ERR_CANCELLED, "cancelled");
     assert_true(total == n * n);
     for (size_t i = 0; i < n; i++) assert_int_equal(index[i], -7);
     nf_context_free(context);

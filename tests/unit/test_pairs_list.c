@@ -211,7 +211,8 @@ static void rows_are_gathered(void **state) {
                 assert_true(((unsigned char *)&out[p * (d + 3) + c])[0] == 0x5A);
             }
         }
-        assert_ok(context, nf_rows_gather(context, m, NULL, 0, (nf_matrix_out){NULL, NF_FLOAT64, 0, d, d}));
+        assert_ok(context,
+                  nf_rows_gather(context, m, NULL, 0, (nf_matrix_out){NULL, NF_FLOAT64, 0, d, d}));
     }
     double x[6] = {0}, out[6];
     int64_t index[3] = {1, 2, 0};
@@ -267,7 +268,8 @@ static void out_of_memory_is_clean(void **state) {
     (void)state;
     static memory_case c;
     test_random_labels(5, c.labels, 60, -1, 6);
-    assert_true(test_fail_every_allocation(1, visit_body, &c, &c.out.seen, sizeof c.out.seen) >= 12);
+    assert_true(test_fail_every_allocation(1, visit_body, &c, &c.out.seen, sizeof c.out.seen) >=
+                12);
     assert_true(test_fail_every_allocation(1, list_body, &c, &c.out, sizeof c.out) >= 4);
 }
 

@@ -10,7 +10,8 @@ static nf_labels labels_of(const int64_t *data, size_t n, int has_unlabelled) {
 static nf_partition *partition_of(nf_context *context, const int64_t *data, size_t n,
                                   int has_unlabelled) {
     nf_partition *partition;
-    assert_ok(context, nf_partition_create(context, labels_of(data, n, has_unlabelled), &partition));
+    assert_ok(context,
+              nf_partition_create(context, labels_of(data, n, has_unlabelled), &partition));
     return partition;
 }
 
@@ -81,8 +82,9 @@ static void random_labels_match_a_recount(void **state) {
 static void extreme_label_values_are_classes(void **state) {
     (void)state;
     nf_context *context = test_context(1);
-    const int64_t data[] = {INT64_MIN, 9007199254740992, 9007199254740993, INT64_MAX, -128, 255,
-                            INT64_MIN, 9007199254740993, 0, -1, INT64_MAX};
+    const int64_t data[] = {INT64_MIN, 9007199254740992, 9007199254740993, INT64_MAX, -128,
+                            255,       INT64_MIN,        9007199254740993, 0,         -1,
+                            INT64_MAX};
     nf_partition *p = partition_of(context, data, 11, 0);
     check_partition(p, data, 11, 0);
     assert_int_equal(p->classes, 8);

@@ -49,8 +49,8 @@ static void check_row(uint64_t n, uint64_t i) {
 
 static void ranks_are_exact_at_large_sizes(void **state) {
     (void)state;
-    const uint64_t sizes[] = {46340,      46341, 46342,       65536,
-                              65537,      92682, (uint64_t)1 << 31, UINT32_MAX};
+    const uint64_t sizes[] = {46340,     46341, 46342, 65536, 65537, 92682, (uint64_t)1 << 31,
+                              UINT32_MAX};
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
         uint64_t n = sizes[s], total = n % 2 == 0 ? n / 2 * (n - 1) : (n - 1) / 2 * n, i, j;
         nf_pair_unrank(n, 0, &i, &j);

@@ -192,8 +192,7 @@ static void drawing_everything_gives_everything(void **state) {
     }
     /* One more than there are cannot be drawn. */
     s.i[0] = -5;
-    assert_fails(context,
-                 draw(context, p, options_of((size_t)p->negative_pairs + 1, 0, 0, 9), &s),
+    assert_fails(context, draw(context, p, options_of((size_t)p->negative_pairs + 1, 0, 0, 9), &s),
                  NF_ERR_DATA, "without replacement");
     assert_int_equal(s.i[0], -5);
     sample_free(&s);
@@ -345,8 +344,7 @@ static nf_status sample_body(nf_context *context, void *user) {
     nf_status status = nf_partition_create(context, (nf_labels){c->labels, 60, 1}, &p);
     if (status != NF_OK) return status;
     nf_pair_sample_options options = options_of(100, 0.5, 0, 5);
-    status =
-        nf_pairs_sample(context, p, &options, c->out.i, c->out.j, c->out.same, c->out.weight);
+    status = nf_pairs_sample(context, p, &options, c->out.i, c->out.j, c->out.same, c->out.weight);
     nf_partition_free(context, p);
     return status;
 }
