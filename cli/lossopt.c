@@ -10,8 +10,10 @@ const char *cli_loss_name(const cli *app) {
 
 nf_distance_options cli_distance_options(const cli *app) {
     nf_distance_options options = nf_distance_defaults();
-    if (cli_given(app, OPT_METRIC)) options.metric = (nf_metric)cli_get(app, OPT_METRIC)->choice;
-    options.normalize = cli_given(app, OPT_NORMALIZE);
+    if (cli_given(app, OPT_DISTANCE_METRIC)) {
+        options.metric = (nf_metric)cli_get(app, OPT_DISTANCE_METRIC)->choice;
+    }
+    options.normalize = cli_given(app, OPT_DISTANCE_NORMALIZE);
     options.precise = cli_given(app, OPT_PRECISE);
     return options;
 }

@@ -38,8 +38,9 @@ const cli_option cli_options[OPT_COUNT_ALL] = {
 };
 
 const char *cli_section_title(cli_section section) {
-    static const char *const titles[SECTION_COUNT] = {"Data",     "Pairs",      "Model",  "Loss",
-                                                      "Training", "Evaluation", "Output", "General"};
+    static const char *const titles[SECTION_COUNT] = {
+        "Data",       "Pairs",    "Model",  "Loss",   "Training",
+        "Evaluation", "Distance", "Output", "General"};
     return titles[section];
 }
 
@@ -52,7 +53,11 @@ void cli_option_default(cli_option_id id, char *buffer, size_t size) {
     switch (id) {
     case OPT_UNLABELLED: snprintf(buffer, size, "-1"); break;
     case OPT_SAME_ENCODING: snprintf(buffer, size, "01"); break;
-    case OPT_POSITIVE_FRACTION: snprintf(buffer, size, "%g", train.positive_fraction); break;
+    case OPT_POSITIVE_FRACTION:
+        snprintf(buffer, size, "%g", nf_pair_sample_defaults().positive_fraction);
+        break;
+    case OPT_STEP_FRACTION: snprintf(buffer, size, "%g", train.positive_fraction); break;
+    case OPT_DISTANCE_METRIC: snprintf(buffer, size, "%s", nf_metric_name(eval.distance.metric)); break;
     case OPT_DIM: snprintf(buffer, size, "%zu", model.outputs); break;
     case OPT_ACTIVATION: snprintf(buffer, size, "%s", choice_activation(model.activation)); break;
     case OPT_LOSS: snprintf(buffer, size, "weston"); break;

@@ -6,6 +6,7 @@
 #include "cli.h"
 
 #define DRAW_INTERVAL 0.1 /* seconds */
+#define TIME_ROOM 19      /* "  59 min 59 s left" and some */
 #define FIRST_DRAW 0.3    /* shorter work shows no bar */
 
 double cli_clock(void) {
@@ -82,7 +83,9 @@ void cli_progress_draw(cli *app, double share, const char *text) {
         snprintf(left, sizeof left, "  %s left", time);
     }
     size_t columns = terminal_columns();
-    size_t taken = strlen(progress->label) + strlen(text) + strlen(left) + 10;
+    /* Room for the longest usual time, so that the bar does not change its length. */
+    size_t time_room = strlen(left) > TIME_ROOM ? strlen(left) : TIME_ROOM;
+    size_t taken = strlen(progress->label) + strlen(text) + time_room + 10;
     size_t width = columns > taken + 8 ? columns - taken : 0;
     if (width > 30) width = 30;
     bar_text(app, share, width, bar, sizeof bar);

@@ -40,7 +40,7 @@ static void read_training(const cli *app, cli_training *training) {
     }
     options->per_class = size_option(app, OPT_PER_CLASS, options->per_class);
     options->positive_fraction =
-        number_option(app, OPT_POSITIVE_FRACTION, options->positive_fraction);
+        number_option(app, OPT_STEP_FRACTION, options->positive_fraction);
     options->epochs = size_option(app, OPT_EPOCHS, options->epochs);
     if (cli_given(app, OPT_OPTIMIZER)) {
         options->optimizer = (nf_optimizer)cli_get(app, OPT_OPTIMIZER)->choice;
@@ -69,7 +69,7 @@ static int refuse(cli *app, const cli_option_id *ids, size_t count, const char *
 static int check_source(cli *app, bool from_pairs) {
     static const cli_option_id labelled[] = {
         OPT_LABELS,  OPT_UNLABELLED,     OPT_VALID,          OPT_VALID_LABELS, OPT_VALID_FRACTION,
-        OPT_PATIENCE, OPT_SAMPLING, OPT_PER_CLASS, OPT_POSITIVE_FRACTION};
+        OPT_PATIENCE, OPT_SAMPLING, OPT_PER_CLASS, OPT_STEP_FRACTION};
     static const cli_option_id paired[] = {OPT_WEIGHTS, OPT_SAME_ENCODING};
     if (!from_pairs && app->args.operands == 0) {
         return cli_fail(app, CLI_USAGE, "train needs rows: nearfar train DATA --labels FILE -o "
@@ -96,7 +96,7 @@ static int check_source(cli *app, bool from_pairs) {
 
 static int check_combinations(cli *app, const cli_training *training) {
     static const cli_option_id per_class[] = {OPT_PER_CLASS};
-    static const cli_option_id fraction[] = {OPT_POSITIVE_FRACTION};
+    static const cli_option_id fraction[] = {OPT_STEP_FRACTION};
     static const cli_option_id momentum[] = {OPT_MOMENTUM};
     static const cli_option_id valid_labels[] = {OPT_VALID_LABELS};
     static const cli_option_id valid_fraction[] = {OPT_VALID_FRACTION};
