@@ -389,7 +389,7 @@ static int log_progress(void *user, uint64_t done, uint64_t total) {
 /* Counting passes, statistics and sides of two metric families are one piece of work to the caller. */
 static void progress_of_several_passes_never_goes_back(void **state) {
     fixture *f = *state;
-    enum { rows = 3200, cols = 64 };
+    enum { rows = 1900, cols = 64 };
     nf_context *slow = test_context_isa(1, NF_ISA_SCALAR); /* calls come every 20 ms */
     float *x = malloc(rows * cols * sizeof *x);
     int64_t *labels = malloc(rows * sizeof *labels);
