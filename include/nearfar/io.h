@@ -1,13 +1,25 @@
 /* Files: arrays, tables, labels and tensors.
  *
  * Parsers take (pointer, length), check every size against the length before allocating, never
- * recurse and never trust a size field. Allocation stays below 2 x length + 1 MiB (plus the
- * inflated size for gzip, itself capped). Errors are NF_ERR_DATA with the place (byte offset, or
- * line and column) and what was expected. Numbers do not depend on the locale.
+ * recurse and never trust a size field. What they allocate follows from the length: at most
+ * 2 x length + 1 MiB for arrays (gzip and deflated .npz members: of the inflated length, found by
+ * inflating once without keeping anything); at most 16 x length + 1 MiB for text and safetensors,
+ * where two bytes such as "1," become a number of eight; svmlight has the dense table beside that,
+ * up to a limit the caller sets. libzip and jansson also use malloc, in proportion to the archive's
+ * directory and the JSON header.
+ *
+ * Errors are NF_ERR_DATA with the place (byte offset, or line from 1 and column from 0) and what was
+ * expected, NF_ERR_RANGE when a size is beyond a limit, NF_ERR_IO when the system refuses. Numbers do
+ * not depend on the locale. Outputs are written on success only.
  *
  * Writers write to a temporary in the same folder, fsync, rename and fsync the folder: a failed
- * write leaves an old file as it was. A target that is not a regular file (a pipe, /dev/stdout)
- * is written directly. A symbolic link is followed; the mode of an existing file is kept.
+ * write leaves an old file as it was (if only the last fsync fails, the new file is in place, whole).
+ * A target that is not a regular file (a pipe, a device) is written directly; "-" and /dev/stdout go
+ * on where standard output stands. A symbolic link is followed; the mode of an existing file is kept,
+ * a new one takes the umask's.
+ *
+ * What these functions give is the caller's, freed with the function named beside it on the context
+ * that made it. Any function may be called by several threads, each with a context of its own.
  */
 #ifndef NEARFAR_IO_H
 #define NEARFAR_IO_H
@@ -70,8 +82,8 @@ NF_API NF_MUST_USE nf_status nf_array_to_matrix(nf_context *context, const nf_ar
 NF_API nf_matrix nf_array_view(const nf_array *array);
 
 /* As int64 labels: (n) or (n, 1); integers and bool by value; floats only if integral (-0.0 is 0,
- * NaN refused with its position); uint64 beyond int64 become class numbers by first appearance
- * (never through double). out (n) is I64. */
+ * NaN refused with its position); if any uint64 is beyond int64, all become class numbers by first
+ * appearance (never through double). out (n) is I64. */
 NF_API NF_MUST_USE nf_status nf_array_to_labels(nf_context *context, const nf_array *array,
                                                 const char *name, nf_array **out);
 
@@ -143,7 +155,8 @@ NF_API void nf_npy_close(nf_context *context, nf_npy_writer *writer);
 NF_API NF_MUST_USE nf_status nf_npy_write(nf_context *context, const char *path, nf_dtype dtype,
                                           int ndim, const size_t *shape, const void *data);
 
-/* Several named arrays as an (uncompressed) .npz. The arrays are views. */
+/* Several named arrays as an uncompressed .npz, built in memory. No dates: the same arrays give the
+ * same bytes. The arrays are views. */
 typedef struct nf_named_array {
     const char *name;
     nf_array array;
@@ -155,13 +168,13 @@ NF_API NF_MUST_USE nf_status nf_npz_write(nf_context *context, const char *path,
 
 /* Rows with features and perhaps labels. */
 typedef struct nf_table {
-    nf_array *x;          /* (n, d) F32 or F64; NULL if the file held labels only */
-    nf_array *labels;     /* (n) I64; NULL if none. An empty or "?" label cell is -1 */
-    int has_unlabelled;   /* -1 in labels means unlabelled cells were met */
-    char **class_names;   /* string labels: name of label 0, 1, ..; NULL if labels were numbers */
-    size_t classes;       /* length of class_names */
-    char **columns;       /* header names of x's columns, or NULL */
-    char *label_column;   /* name of the label column, or NULL */
+    nf_array *x;        /* (n, d) F32 or F64; NULL if the file held labels only */
+    nf_array *labels;   /* (n) I64; NULL if none. An empty or "?" label cell is -1 */
+    int has_unlabelled; /* -1 in labels means unlabelled cells were met */
+    char **class_names; /* string labels: name of label 0, 1, ..; NULL if labels were numbers */
+    size_t classes;     /* length of class_names */
+    char **columns;     /* header names of x's columns, or NULL */
+    char *label_column; /* name of the label column, or NULL */
 } nf_table;
 
 NF_API void nf_table_free(nf_context *context, nf_table *table); /* NULL allowed */
@@ -180,9 +193,15 @@ typedef struct nf_csv_options {
 
 NF_API nf_csv_options nf_csv_defaults(void);
 
-/* CSV or TSV: UTF-8 with or without BOM, LF or CRLF, quotes. Numbers as strtod in the C locale reads
- * them, finite; feature cells must be numbers (float64). Labels that are all integers keep their
- * value, other strings become classes 0, 1, .. in order of first appearance. */
+/* CSV or TSV: with or without UTF-8 BOM, LF or CRLF, quotes as in RFC 4180; blanks around a cell do
+ * not count; blank lines only at the end. Feature cells must be finite decimal numbers, correctly
+ * rounded to float64; a decimal comma or a thousands separator is an error that says so.
+ *
+ * Labels: an empty cell or "?" is unlabelled (-1). If every other cell is a whole number (3, -7, 3.0)
+ * labels keep their value, and a -1 among them means unlabelled too; a number that is not whole is
+ * refused. If a cell is text, or an integer beyond int64, all cells are names: byte strings, numbered
+ * 0, 1, .. by first appearance and kept in class_names. In a file of labels only, each line is a row,
+ * an empty one an unlabelled row. */
 NF_API NF_MUST_USE nf_status nf_csv_parse(nf_context *context, const void *bytes, size_t size,
                                           const nf_csv_options *options, nf_table **out);
 
@@ -191,11 +210,13 @@ NF_API NF_MUST_USE nf_status nf_csv_parse(nf_context *context, const void *bytes
 NF_API NF_MUST_USE nf_status nf_svmlight_parse(nf_context *context, const void *bytes, size_t size,
                                                size_t max_elements, nf_table **out);
 
-/* IDX (MNIST): big-endian, types 0x08 .. 0x0E. gzip data is refused with a hint. */
+/* IDX (MNIST): big-endian, types 08 u1, 09 i1, 0B i2, 0C i4, 0D f4, 0E f8. gzip data is refused with
+ * a hint. */
 NF_API NF_MUST_USE nf_status nf_idx_parse(nf_context *context, const void *bytes, size_t size,
                                           nf_array **out);
 
-/* Write rows as CSV with %.9g / %.17g, so that reading gives the same bits. header may be NULL. */
+/* Write rows as CSV with %.9g / %.17g, so that reading gives the same bits; x must be finite and have
+ * a column. header (x.cols names) may be NULL. */
 NF_API NF_MUST_USE nf_status nf_csv_write(nf_context *context, const char *path, nf_matrix x,
                                           const char *const *header);
 
@@ -212,18 +233,21 @@ typedef enum nf_format {
 } nf_format;
 
 /* By magic bytes first, then by the name's ending (.csv .tsv .txt .svm .svmlight .libsvm, each
- * also with .gz). */
+ * also with .gz), else text as svmlight if its second word is index:value, as CSV if not. path may
+ * be NULL. */
 NF_API nf_format nf_format_detect(const void *bytes, size_t size, const char *path);
 NF_API const char *nf_format_name(nf_format format);
 
-/* Load a source as a table: "digits" (the bundled set, unless a file of that name exists), a path,
- * or "file.npz:member". An .npz without a member uses x, X, data or embeddings (and y, labels or
+/* Load a source as a table: "digits", "digits-train" or "digits-test" (the bundled set and its fixed
+ * halves, unless a file of that name exists; x float32, labels 0 .. 9), a path, "-" for standard
+ * input, "file.npz:member" or "file.csv:label column". An .npz without a member uses x, X, data or embeddings (and y, labels or
  * target as labels when present). gzip is transparent. `options` is for CSV; NULL means defaults. */
 NF_API NF_MUST_USE nf_status nf_table_load(nf_context *context, const char *source,
                                            const nf_csv_options *options, nf_table **out);
 
-/* Load a single array (labels, same, weights, ids, indices) from .npy, .npz:member, IDX or
- * a one-column CSV/text file. */
+/* Load a single array (labels, same, weights, ids, indices) from .npy, .npz:member, IDX or a CSV or
+ * text file: one column gives (n), exact int64 or uint64 if all cells are integers, else float64;
+ * several give float64 (n, d). */
 NF_API NF_MUST_USE nf_status nf_array_load(nf_context *context, const char *source, nf_array **out);
 
 /* Load labels: a file as nf_array_load, a text file of names, or the labels of a table; out is a table
@@ -235,9 +259,9 @@ NF_API NF_MUST_USE nf_status nf_labels_load(nf_context *context, const char *sou
  * i,j,same[,weight] too. Freed with nf_pair_file_free. */
 typedef struct nf_pair_file {
     size_t count;
-    nf_array *i, *j;   /* (n) I64 */
-    nf_array *same;    /* (n) U8 */
-    nf_array *weight;  /* (n) F64 or NULL */
+    nf_array *i, *j;  /* (n) I64 */
+    nf_array *same;   /* (n) U8 */
+    nf_array *weight; /* (n) F64 or NULL */
 } nf_pair_file;
 NF_API NF_MUST_USE nf_status nf_pair_file_load(nf_context *context, const char *source,
                                                nf_same_encoding encoding, nf_pair_file **out);

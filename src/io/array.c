@@ -5,8 +5,7 @@
 const char *nf_dtype_name(nf_dtype dtype) {
     switch (dtype) {
 #define XX(name, value, code, bytes) \
-    case NF_DTYPE_##name:            \
-        return code;
+    case NF_DTYPE_##name: return code;
         NF_DTYPE_MAP(XX)
 #undef XX
     }
@@ -16,8 +15,7 @@ const char *nf_dtype_name(nf_dtype dtype) {
 size_t nf_dtype_size(nf_dtype dtype) {
     switch (dtype) {
 #define XX(name, value, code, bytes) \
-    case NF_DTYPE_##name:            \
-        return bytes;
+    case NF_DTYPE_##name: return bytes;
         NF_DTYPE_MAP(XX)
 #undef XX
     }

@@ -65,9 +65,8 @@ nf_status nf_array_to_index(nf_context *context, const nf_array *array, const ch
     const uint64_t *large = array->dtype == NF_DTYPE_U64 ? array->data : NULL;
     for (size_t i = 0; large != NULL && i < array->count; i++) {
         if (large[i] > INT64_MAX) {
-            return nf_fail(context, NF_ERR_DATA,
-                           "%s[%zu] is %llu: an index must be below 2^63", name, i,
-                           (unsigned long long)large[i]);
+            return nf_fail(context, NF_ERR_DATA, "%s[%zu] is %llu: an index must be below 2^63",
+                           name, i, (unsigned long long)large[i]);
         }
     }
     nf_array *made = NULL;

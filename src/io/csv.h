@@ -22,7 +22,8 @@ nf_status nf_csv_layout_find(nf_context *context, const void *bytes, size_t size
                              const nf_csv_options *options, nf_csv_layout *layout) NF_MUST_USE;
 
 /* " ('petal')" if the file has a header, else "". */
-const char *nf_csv_column_text(const nf_csv_layout *layout, size_t column, char buffer[NF_CSV_NAME]);
+const char *nf_csv_column_text(const nf_csv_layout *layout, size_t column,
+                               char buffer[NF_CSV_NAME]);
 
 /* Names of all columns but `skip` as one block: pointers, then strings. */
 nf_status nf_csv_column_names(const nf_csv_layout *layout, size_t skip, char ***names) NF_MUST_USE;

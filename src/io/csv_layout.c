@@ -118,8 +118,10 @@ static nf_status label_by_name(nf_csv_layout *layout, size_t *twice) {
         nf_status status = nf_csv_next(layout->context, &cursor, &cell);
         if (status != NF_OK) return status;
         if (is_label_name(layout, &cell)) {
-            if (layout->label != NF_CSV_NONE) *twice = column;
-            else layout->label = column;
+            if (layout->label != NF_CSV_NONE)
+                *twice = column;
+            else
+                layout->label = column;
         }
         column++;
     } while (!cell.last);
@@ -263,10 +265,10 @@ nf_status nf_csv_column_name(const nf_csv_layout *layout, size_t column, char **
 nf_status nf_csv_bad_cell(const nf_csv_layout *layout, const nf_csv_cell *cell, size_t column) {
     char name[NF_CSV_NAME];
     bool first = cell->line == layout->first.line;
-    return nf_fail(layout->context, NF_ERR_DATA,
-                   "line %zu, column %zu%s: '%.*s' is %s%s", cell->line, column,
-                   nf_csv_column_text(layout, column, name), (int)nf_min_size(cell->length, 40),
-                   cell->text, nf_number_problem(cell->text, cell->length),
+    return nf_fail(layout->context, NF_ERR_DATA, "line %zu, column %zu%s: '%.*s' is %s%s",
+                   cell->line, column, nf_csv_column_text(layout, column, name),
+                   (int)nf_min_size(cell->length, 40), cell->text,
+                   nf_number_problem(cell->text, cell->length),
                    layout->label == NF_CSV_NONE && !layout->options->features_only
                        ? "; if the column holds labels, choose it as the label column"
                    : first ? "; if line 1 is a header, say so"
@@ -287,9 +289,8 @@ nf_status nf_csv_row(const nf_csv_layout *layout, nf_csv_cursor *cursor, nf_csv_
         if (status != NF_OK) return status;
     }
     if (column == layout->columns) return NF_OK;
-    return nf_fail(layout->context, NF_ERR_DATA,
-                   "line %zu has %zu column%s where line 1 has %zu%s", line, column,
-                   column == 1 ? "" : "s", layout->columns,
+    return nf_fail(layout->context, NF_ERR_DATA, "line %zu has %zu column%s where line 1 has %zu%s",
+                   line, column, column == 1 ? "" : "s", layout->columns,
                    layout->first.separator == ',' && column > layout->columns
                        ? "; numbers need a decimal point, and text with commas needs quotes"
                        : "; every row needs the same number");

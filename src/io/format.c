@@ -61,7 +61,7 @@ nf_format nf_format_detect(const void *bytes, size_t size, const char *path) {
 }
 
 const char *nf_format_name(nf_format format) {
-    static const char *const names[] = {"unknown", "npy", "npz",        "csv",
+    static const char *const names[] = {"unknown",  "npy", "npz",        "csv",
                                         "svmlight", "idx", "safetensors"};
     return (unsigned)format < sizeof names / sizeof *names ? names[format] : NULL;
 }

@@ -91,10 +91,10 @@ nf_status nf_gunzip(nf_context *context, const void *bytes, size_t size, size_t 
     nf_scope scope = nf_scope_enter(context);
     gunzip_pass pass = {.bytes = bytes, .size = size, .max_size = max_size};
     size_t produced = 0;
-    nf_status status = size < 2 || memcmp(bytes, "\x1f\x8b", 2) != 0
-                           ? nf_fail(context, NF_ERR_DATA,
-                                     "not gzip data: it must start with the bytes 1f 8b")
-                           : nf_scratch(context, &pass.window, WINDOW, 1, "gzip window");
+    nf_status status =
+        size < 2 || memcmp(bytes, "\x1f\x8b", 2) != 0
+            ? nf_fail(context, NF_ERR_DATA, "not gzip data: it must start with the bytes 1f 8b")
+            : nf_scratch(context, &pass.window, WINDOW, 1, "gzip window");
     if (status == NF_OK) status = inflate_all(context, &pass, &pass.total);
     if (status == NF_OK) {
         /* One byte more, so that the second pass can see the end of an empty last member. */

@@ -55,12 +55,13 @@ nf_status nf_idx_parse(nf_context *context, const void *bytes, size_t size, nf_a
         status = nf_fail(context, NF_ERR_DATA,
                          "IDX file of %zu bytes ends within its header of %zu: it is cut off", size,
                          header);
-    } else if (nf_shape_overflows(shape, ndim, &count) ||
-               nf_mul_overflows(count, element, &need) || need != size - header) {
-        status = nf_fail(context, NF_ERR_DATA,
-                         "IDX of shape %s with %zu bytes an element does not match its %zu bytes of "
-                         "data: it is cut off or damaged",
-                         nf_shape_text(text, shape, ndim), element, size - header);
+    } else if (nf_shape_overflows(shape, ndim, &count) || nf_mul_overflows(count, element, &need) ||
+               need != size - header) {
+        status =
+            nf_fail(context, NF_ERR_DATA,
+                    "IDX of shape %s with %zu bytes an element does not match its %zu bytes of "
+                    "data: it is cut off or damaged",
+                    nf_shape_text(text, shape, ndim), element, size - header);
     }
     if (status == NF_OK) status = nf_array_new(context, dtype, ndim, shape, "array", &array);
     if (status == NF_OK) {

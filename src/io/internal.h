@@ -81,8 +81,8 @@ const char *nf_number_problem(const char *text, size_t length);
 /* ---- classes by first appearance (classes.c) ------------------------------------------------ */
 
 typedef struct nf_classes {
-    char *text;   /* the distinct byte strings, each NUL-terminated */
-    size_t *start; /* where each starts in text; start[count] is the end */
+    char *text;     /* the distinct byte strings, each NUL-terminated */
+    size_t *start;  /* where each starts in text; start[count] is the end */
     uint32_t *slot; /* open addressing: class + 1, or 0 */
     size_t mask, count;
     uint64_t key[2];
@@ -101,12 +101,12 @@ nf_status nf_classes_names(nf_context *context, const nf_classes *classes,
 
 /* First pass over the cells decides what the column is; second pass stores labels. */
 typedef struct nf_label_column {
-    size_t rows, bytes;      /* cells seen; bytes of the non-empty ones */
-    size_t strings, bigs;    /* cells that are no number; integers beyond int64 */
-    size_t bad_line;         /* first number that is no integer; 0: none */
+    size_t rows, bytes;   /* cells seen; bytes of the non-empty ones */
+    size_t strings, bigs; /* cells that are no number; integers beyond int64 */
+    size_t bad_line;      /* first number that is no integer; 0: none */
     char bad_text[40];
-    bool unlabelled;         /* an empty cell, "?" or the number -1 was met */
-    bool classes_used;       /* cells become class numbers, not values */
+    bool unlabelled;   /* an empty cell, "?" or the number -1 was met */
+    bool classes_used; /* cells become class numbers, not values */
     nf_classes classes;
     int64_t *out;
     size_t stored;
@@ -124,7 +124,7 @@ nf_status nf_label_end(nf_context *context, nf_label_column *column, nf_table *t
 
 typedef struct nf_csv_cursor {
     const char *at, *end;
-    size_t line; /* of `at`, from 1 */
+    size_t line;    /* of `at`, from 1 */
     char separator; /* ' ' means runs of spaces and tabs */
 } nf_csv_cursor;
 
@@ -172,7 +172,7 @@ nf_status nf_npy_check(nf_context *context, nf_dtype dtype, int ndim, const size
 /* ---- sources (load.c) ----------------------------------------------------------------------- */
 
 typedef struct nf_source {
-    const char *path; /* scratch */
+    const char *path;   /* scratch */
     const char *member; /* after the ':', NULL if none */
     void *bytes;        /* allocated */
     size_t size;

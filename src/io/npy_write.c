@@ -12,7 +12,8 @@ nf_status nf_npy_check(nf_context *context, nf_dtype dtype, int ndim, const size
                        size_t *count) {
     size_t bytes;
     if (nf_dtype_name(dtype) == NULL) {
-        return nf_fail(context, NF_ERR_ARG, "dtype is %d: it must be an nf_dtype value", (int)dtype);
+        return nf_fail(context, NF_ERR_ARG, "dtype is %d: it must be an nf_dtype value",
+                       (int)dtype);
     }
     if (ndim < 0 || ndim > NF_MAX_DIMS) {
         return nf_fail(context, NF_ERR_ARG, "ndim is %d: it must be 0 to %d", ndim, NF_MAX_DIMS);

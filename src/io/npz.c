@@ -75,10 +75,11 @@ static nf_status no_such_member(nf_context *context, zip_t *archive, const char 
     }
     if (arrays == 0) return nf_fail(context, NF_ERR_DATA, "the .npz archive holds no array");
     if (name == NULL) {
-        return nf_fail(context, NF_ERR_DATA,
-                       "the .npz archive holds several arrays: choose one with FILE.npz:NAME; it has "
-                       "%s",
-                       list);
+        return nf_fail(
+            context, NF_ERR_DATA,
+            "the .npz archive holds several arrays: choose one with FILE.npz:NAME; it has "
+            "%s",
+            list);
     }
     return nf_fail(context, NF_ERR_DATA, "the .npz archive has no array '%.60s'; it has %s", name,
                    list);

@@ -108,9 +108,9 @@ nf_status nf_npz_write(nf_context *context, const char *path, const nf_named_arr
                        size_t count) {
     nf_scope scope = nf_scope_enter(context);
     if (count == 0) {
-        return nf_scope_leave(context, scope,
-                              nf_fail(context, NF_ERR_ARG,
-                                      "count is 0: an .npz needs at least one array"));
+        return nf_scope_leave(
+            context, scope,
+            nf_fail(context, NF_ERR_ARG, "count is 0: an .npz needs at least one array"));
     }
     zip_source_t *source = NULL;
     unsigned char *bytes = NULL;

@@ -118,7 +118,8 @@ const char *nf_number_problem(const char *text, size_t length) {
     }
     if (is_decimal(text, length)) return "beyond the range of float64: rescale the column";
     const char *comma = memchr(text, ',', length);
-    bool once = comma != NULL && memchr(comma + 1, ',', (size_t)(text + length - comma - 1)) == NULL;
+    bool once =
+        comma != NULL && memchr(comma + 1, ',', (size_t)(text + length - comma - 1)) == NULL;
     if (is_grouped(text, length, ',') && once) {
         return "not a number here (decimal comma or thousands separator?): write a decimal point "
                "and no separators";

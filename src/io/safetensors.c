@@ -33,9 +33,9 @@ static nf_status header_of(nf_context *context, const unsigned char *b, size_t s
                            size_t *length) {
     uint64_t claimed = 0;
     if (size < 8) {
-        return nf_fail(context, NF_ERR_DATA,
-                       "safetensors file of %zu bytes is cut off: it needs 8 bytes of header length",
-                       size);
+        return nf_fail(
+            context, NF_ERR_DATA,
+            "safetensors file of %zu bytes is cut off: it needs 8 bytes of header length", size);
     }
     for (int k = 0; k < 8; k++) claimed |= (uint64_t)b[k] << 8 * k;
     if (claimed > MAX_HEADER || claimed > size - 8) {

@@ -6,8 +6,7 @@
 static const char *dtype_name(nf_dtype dtype) {
     switch (dtype) {
 #define XX(name, value, code, bytes) \
-    case NF_DTYPE_##name:            \
-        return #name;
+    case NF_DTYPE_##name: return #name;
         NF_DTYPE_MAP(XX)
 #undef XX
     }
@@ -112,9 +111,9 @@ static nf_status add_tensor(nf_context *context, json_t *root, const nf_tensor *
         return nf_fail(context, NF_ERR_RANGE, "the tensors exceed the address space");
     }
     /* "o" takes the reference over, also when packing fails. */
-    json_t *object = json_pack("{s:s, s:o, s:[I, I]}", "dtype", dtype_name(tensor->dtype), "shape",
-                               shape_list(tensor), "data_offsets", (json_int_t)*offset,
-                               (json_int_t)end);
+    json_t *object =
+        json_pack("{s:s, s:o, s:[I, I]}", "dtype", dtype_name(tensor->dtype), "shape",
+                  shape_list(tensor), "data_offsets", (json_int_t)*offset, (json_int_t)end);
     if (object == NULL || json_object_set_new(root, tensor->name, object) != 0) {
         return out_of_memory(context);
     }
@@ -167,8 +166,8 @@ nf_status nf_safetensors_write(nf_context *context, const char *path, const nf_t
     nf_scope scope = nf_scope_enter(context);
     size_t offset = 0;
     json_t *root = json_object();
-    nf_status status = root == NULL ? out_of_memory(context)
-                                    : add_metadata(context, root, metadata, entries);
+    nf_status status =
+        root == NULL ? out_of_memory(context) : add_metadata(context, root, metadata, entries);
     for (size_t k = 0; status == NF_OK && k < tensors; k++) {
         status = add_tensor(context, root, &tensor[k], &offset);
     }

@@ -43,7 +43,7 @@ static bool is_device_path(const char *path) {
 static int standard_descriptor(const char *path) {
     if (strcmp(path, "-") == 0 || strcmp(path, "/dev/stdout") == 0) return STDOUT_FILENO;
     if (strcmp(path, "/dev/stderr") == 0) return STDERR_FILENO;
-    const char *number = strncmp(path, "/dev/fd/", 8) == 0         ? path + 8
+    const char *number = strncmp(path, "/dev/fd/", 8) == 0          ? path + 8
                          : strncmp(path, "/proc/self/fd/", 14) == 0 ? path + 14
                                                                     : NULL;
     size_t fd;
@@ -113,8 +113,7 @@ static nf_status open_temporary(nf_context *context, nf_sink *sink) {
 /* The old file's mode (and, where permitted, its owner) instead of the umask's. */
 static nf_status keep_mode(nf_context *context, nf_sink *sink, const struct stat *old) {
     struct stat made;
-    if (fstat(sink->fd, &made) == 0 &&
-        (made.st_uid != old->st_uid || made.st_gid != old->st_gid)) {
+    if (fstat(sink->fd, &made) == 0 && (made.st_uid != old->st_uid || made.st_gid != old->st_gid)) {
         if (fchown(sink->fd, old->st_uid, old->st_gid) != 0) errno = 0; /* not ours to give away */
     }
     if (fchmod(sink->fd, old->st_mode & 07777) != 0) {

@@ -14,12 +14,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define FUZZ_ASSERT(condition)                                                            \
-    do {                                                                                  \
-        if (!(condition)) {                                                               \
+#define FUZZ_ASSERT(condition)                                                             \
+    do {                                                                                   \
+        if (!(condition)) {                                                                \
             fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #condition); \
-            abort();                                                                      \
-        }                                                                                 \
+            abort();                                                                       \
+        }                                                                                  \
     } while (0)
 
 static test_allocator fuzz_allocator;

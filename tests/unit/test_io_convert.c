@@ -61,8 +61,8 @@ static void labels_of_every_type_keep_their_value(void **state) {
 
 static void large_uint64_labels_become_classes(void **state) {
     (void)state;
-    uint64_t values[] = {(uint64_t)1 << 63, UINT64_MAX, 5, ((uint64_t)1 << 63) + 1,
-                         (uint64_t)1 << 63, 5};
+    uint64_t values[] = {(uint64_t)1 << 63,       UINT64_MAX,        5,
+                         ((uint64_t)1 << 63) + 1, (uint64_t)1 << 63, 5};
     check_labels(NF_DTYPE_U64, values, 6, (int64_t[]){0, 1, 2, 3, 0, 2});
 }
 
@@ -148,16 +148,15 @@ static void matrices_keep_or_widen_their_type(void **state) {
     (void)state;
     static const struct {
         nf_dtype from, to;
-    } cases[] = {{NF_DTYPE_BOOL, NF_DTYPE_F32}, {NF_DTYPE_I8, NF_DTYPE_F32},
-                 {NF_DTYPE_U8, NF_DTYPE_F32},   {NF_DTYPE_I16, NF_DTYPE_F32},
-                 {NF_DTYPE_U16, NF_DTYPE_F32},  {NF_DTYPE_I32, NF_DTYPE_F64},
-                 {NF_DTYPE_U32, NF_DTYPE_F64},  {NF_DTYPE_I64, NF_DTYPE_F64},
-                 {NF_DTYPE_U64, NF_DTYPE_F64},  {NF_DTYPE_F16, NF_DTYPE_F32},
-                 {NF_DTYPE_F32, NF_DTYPE_F32},  {NF_DTYPE_F64, NF_DTYPE_F64}};
+    } cases[] = {
+        {NF_DTYPE_BOOL, NF_DTYPE_F32}, {NF_DTYPE_I8, NF_DTYPE_F32},  {NF_DTYPE_U8, NF_DTYPE_F32},
+        {NF_DTYPE_I16, NF_DTYPE_F32},  {NF_DTYPE_U16, NF_DTYPE_F32}, {NF_DTYPE_I32, NF_DTYPE_F64},
+        {NF_DTYPE_U32, NF_DTYPE_F64},  {NF_DTYPE_I64, NF_DTYPE_F64}, {NF_DTYPE_U64, NF_DTYPE_F64},
+        {NF_DTYPE_F16, NF_DTYPE_F32},  {NF_DTYPE_F32, NF_DTYPE_F32}, {NF_DTYPE_F64, NF_DTYPE_F64}};
     static unsigned char zeros[12 * 8];
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
-        nf_array array = {.dtype = cases[k].from, .ndim = 3, .shape = {2, 3, 2}, .count = 12,
-                          .data = zeros};
+        nf_array array = {
+            .dtype = cases[k].from, .ndim = 3, .shape = {2, 3, 2}, .count = 12, .data = zeros};
         nf_array *matrix = NULL;
         assert_ok(ctx, nf_array_to_matrix(ctx, &array, "x", &matrix));
         assert_int_equal(matrix->dtype, cases[k].to);
@@ -192,8 +191,10 @@ static void halves_decode_exactly(void **state) {
         double magnitude = exponent == 31  ? (fraction != 0 ? (double)NAN : (double)INFINITY)
                            : exponent == 0 ? ldexp(fraction, -24)
                                            : ldexp(1024 + fraction, exponent - 25);
-        if (isnan(magnitude)) assert_true(isnan(values[k]));
-        else assert_true((double)values[k] == (k >> 15 != 0 ? -magnitude : magnitude));
+        if (isnan(magnitude))
+            assert_true(isnan(values[k]));
+        else
+            assert_true((double)values[k] == (k >> 15 != 0 ? -magnitude : magnitude));
         assert_int_equal(signbit(values[k]) != 0, k >> 15);
     }
     nf_array_free(ctx, matrix);

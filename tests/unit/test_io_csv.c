@@ -59,21 +59,22 @@ static void reads_every_usual_spelling(void **state) {
     (void)state;
     static const double values[4] = {1, -2.5, 3e-2, 4};
     static const char *const texts[] = {
-        "1,-2.5\n3e-2,4\n",            /* plain */
-        "1,-2.5\n3e-2,4",              /* no final newline */
-        "\xef\xbb\xbf" "1,-2.5\n3e-2,4\n", /* byte order mark */
-        "1,-2.5\r\n3e-2,4\r\n",        /* CRLF */
-        "1\t-2.5\n3e-2\t4\n",          /* tabs */
-        "1;-2.5\n3e-2;4\n",            /* semicolons */
-        "1 -2.5\n3e-2 4\n",            /* blanks, as numpy.savetxt */
-        "   1   -2.5  \n 3e-2\t4 \n",  /* runs of blanks */
-        " 1 , -2.5 \n3e-2 ,  4\n",     /* blanks around */
+        "1,-2.5\n3e-2,4\n", /* plain */
+        "1,-2.5\n3e-2,4",   /* no final newline */
+        "\xef\xbb\xbf"
+        "1,-2.5\n3e-2,4\n",                   /* byte order mark */
+        "1,-2.5\r\n3e-2,4\r\n",               /* CRLF */
+        "1\t-2.5\n3e-2\t4\n",                 /* tabs */
+        "1;-2.5\n3e-2;4\n",                   /* semicolons */
+        "1 -2.5\n3e-2 4\n",                   /* blanks, as numpy.savetxt */
+        "   1   -2.5  \n 3e-2\t4 \n",         /* runs of blanks */
+        " 1 , -2.5 \n3e-2 ,  4\n",            /* blanks around */
         "\"1\",\"-2.5\"\n\"3e-2\", \"4\" \n", /* quotes */
-        "+1,-2.5000\n.03,4.\n",        /* signs, bare points */
+        "+1,-2.5000\n.03,4.\n",               /* signs, bare points */
         "1e0,-25E-1\n3.0e-02,0.4e+1\n",
-        "a,b\n1,-2.5\n3e-2,4\n",       /* header */
+        "a,b\n1,-2.5\n3e-2,4\n", /* header */
         "\"a\nb\",\"c\"\"d\"\n1,-2.5\n3e-2,4\n",
-        "1,-2.5\n3e-2,4\n\n\r\n  \n",  /* blank lines at the end */
+        "1,-2.5\n3e-2,4\n\n\r\n  \n", /* blank lines at the end */
     };
     for (size_t k = 0; k < sizeof texts / sizeof *texts; k++) {
         nf_table *table = parse(texts[k]);
@@ -157,7 +158,9 @@ static void refuses_broken_text(void **state) {
     refuse(",a\n0,1\n1,2\n", "index=False");
     refuse_with(BYTES("1,2\n3,\0004\n"), NULL, "line 2 holds a NUL byte");
     refuse_with(BYTES("1,2\n3,\"\0004\"\n"), NULL, "line 2 holds a NUL byte");
-    refuse_with(BYTES("\xff\xfe" "1\0,\0"), NULL, "UTF-16");
+    refuse_with(BYTES("\xff\xfe"
+                      "1\0,\0"),
+                NULL, "UTF-16");
     refuse_with(BYTES("\xfe\xff\0001\0,"), NULL, "UTF-16");
 }
 
@@ -170,7 +173,8 @@ static void many_columns_take_linear_time(void **state) {
     text[size - 1] = '\n';
     nf_table *table = parse_with(text, size, NULL);
     assert_int_equal(table->x->shape[1], columns);
-    for (size_t i = 0; i < columns; i++) assert_true(((double *)table->x->data)[i] == (double)(i % 10));
+    for (size_t i = 0; i < columns; i++)
+        assert_true(((double *)table->x->data)[i] == (double)(i % 10));
     nf_table_free(ctx, table);
     /* a header of as many names, and no memory for a table of empty cells */
     memset(text, ',', size);
@@ -186,14 +190,16 @@ static void headers_are_found(void **state) {
         const char *first; /* name of the first feature; NULL: no header */
     } cases[] = {{"a,b\n1,2\n", 1, "a"},
                  {"1,2\n3,4\n", 2, NULL},
-                 {"0,1,class\n5,6,x\n", 1, "0"},       /* a named label column */
+                 {"0,1,class\n5,6,x\n", 1, "0"}, /* a named label column */
                  {"w, \"h \"\"x\"\"\" \n1,2\n", 1, "w"},
                  {"\"\xc3\xa9t\xc3\xa9\",b\n1,2\n", 1, "\xc3\xa9t\xc3\xa9"}};
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
         nf_table *table = parse(cases[k].text);
         assert_int_equal(table->x->shape[0], cases[k].rows);
-        if (cases[k].first == NULL) assert_null(table->columns);
-        else assert_string_equal(table->columns[0], cases[k].first);
+        if (cases[k].first == NULL)
+            assert_null(table->columns);
+        else
+            assert_string_equal(table->columns[0], cases[k].first);
         nf_table_free(ctx, table);
     }
     nf_table *table = parse("w,\"h \"\"x\"\"\"\n1,2\n");
@@ -247,7 +253,8 @@ static void label_columns_by_name_and_number(void **state) {
     nf_table_free(ctx, table);
 
     options.label_column = "none";
-    refuse_with(BYTES("a,kind\n1,2\n"), &options, "no label column 'none': the columns are a, kind");
+    refuse_with(BYTES("a,kind\n1,2\n"), &options,
+                "no label column 'none': the columns are a, kind");
     options.label_column = "2";
     refuse_with(BYTES("1,2\n"), &options, "the columns are 0 to 1");
     options = nf_csv_defaults();
@@ -264,7 +271,8 @@ static void label_columns_by_name_and_number(void **state) {
     assert_fails(ctx, nf_csv_parse(ctx, "1\n", 2, &options, &table), NF_ERR_ARG, "contradicts");
     options = nf_csv_defaults();
     options.separator = '.';
-    assert_fails(ctx, nf_csv_parse(ctx, "1\n", 2, &options, &table), NF_ERR_ARG, "separator is '.'");
+    assert_fails(ctx, nf_csv_parse(ctx, "1\n", 2, &options, &table), NF_ERR_ARG,
+                 "separator is '.'");
 }
 
 /* Labels alone, in one column. */
@@ -282,8 +290,8 @@ static void refuse_labels(const char *text, const char *message) {
 
 static void number_labels_keep_their_value(void **state) {
     (void)state;
-    static const int64_t labels[] = {0, 255, -128, 9007199254740992, 9007199254740993, INT64_MAX,
-                                     INT64_MIN, 3, 4, 0};
+    static const int64_t labels[] = {
+        0, 255, -128, 9007199254740992, 9007199254740993, INT64_MAX, INT64_MIN, 3, 4, 0};
     nf_table *table = labels_of("0\n255\n-128\n9007199254740992\n9007199254740993\n"
                                 "9223372036854775807\n-9223372036854775808\n+3\n4.0\n-0.0\n");
     check_labels(table, 10, labels);

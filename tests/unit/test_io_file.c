@@ -103,7 +103,8 @@ static void files_are_read_whole(void **state) {
     temp_remove(path);
     void *bytes = NULL;
     size_t size = 0;
-    assert_fails(ctx, nf_file_read(ctx, "/no/such", 0, 0, &bytes, &size), NF_ERR_IO, "No such file");
+    assert_fails(ctx, nf_file_read(ctx, "/no/such", 0, 0, &bytes, &size), NF_ERR_IO,
+                 "No such file");
     assert_fails(ctx, nf_file_read(ctx, "/tmp", 0, 0, &bytes, &size), NF_ERR_IO, "directory");
     assert_fails(ctx, nf_file_read(ctx, "", 0, 0, &bytes, &size), NF_ERR_ARG, "empty");
     assert_ok(ctx, nf_file_read(ctx, "/proc/self/status", 0, 0, &bytes, &size)); /* no size */
@@ -309,8 +310,10 @@ static void any_failing_call_leaves_the_old_file(void **state) {
             assert_int_equal(status, NF_ERR_IO);
             test_assert_contains(nf_context_error(ctx)->message, strerror(errors[e]), __FILE__,
                                  __LINE__);
-            if (k == calls - 1) check_file(path, big, sizeof big); /* whole, but perhaps not safe */
-            else check_file(path, "old", 3);
+            if (k == calls - 1)
+                check_file(path, big, sizeof big); /* whole, but perhaps not safe */
+            else
+                check_file(path, "old", 3);
             assert_int_equal(unlink(path), 0);
             char folder[300];
             snprintf(folder, sizeof folder, "%s", path);
@@ -333,8 +336,10 @@ static void interrupted_and_short_writes_go_on(void **state) {
         /* rename and fchmod do not return EINTR */
         nf_status status = nf_file_write(ctx, path, big, sizeof big);
         fault.armed = 0;
-        if (status == NF_OK) check_file(path, big, sizeof big);
-        else assert_int_equal(status, NF_ERR_IO);
+        if (status == NF_OK)
+            check_file(path, big, sizeof big);
+        else
+            assert_int_equal(status, NF_ERR_IO);
         if (k < 5) assert_ok(ctx, status); /* the writes */
     }
     temp_remove(path);

@@ -200,8 +200,10 @@ static void check_pairs(const nf_pair_file *file, int weighted) {
     assert_memory_equal(file->i->data, i, sizeof i);
     assert_memory_equal(file->j->data, j, sizeof j);
     assert_memory_equal(file->same->data, same, sizeof same);
-    if (weighted) assert_memory_equal(file->weight->data, weight, sizeof weight);
-    else assert_null(file->weight);
+    if (weighted)
+        assert_memory_equal(file->weight->data, weight, sizeof weight);
+    else
+        assert_null(file->weight);
 }
 
 static void pair_lists_of_every_form(void **state) {
@@ -243,14 +245,11 @@ static void bad_pair_lists_are_refused(void **state) {
     (void)state;
     static const struct {
         const char *text, *message;
-    } bad[] = {{"i,j\n0,1\n", "no column same"},
-               {"0,1\n", "no column same"},
-               {"i,j,same,w\n0,1,1,1\n", "4 columns"},
-               {"0,1,1,1,1\n", "5 columns"},
-               {"i,j,same\n0.5,1,1\n", "i[0] is 0.5"},
-               {"i,j,same\n0,1,2\n", "same[0] is 2"},
-               {"i,j,same\n0,1e17,1\n", "j[0] is 1e+17"},
-               {"i,j,same,weight\n0,1,1,nan\n", "not finite"}};
+    } bad[] = {
+        {"i,j\n0,1\n", "no column same"},          {"0,1\n", "no column same"},
+        {"i,j,same,w\n0,1,1,1\n", "4 columns"},    {"0,1,1,1,1\n", "5 columns"},
+        {"i,j,same\n0.5,1,1\n", "i[0] is 0.5"},    {"i,j,same\n0,1,2\n", "same[0] is 2"},
+        {"i,j,same\n0,1e17,1\n", "j[0] is 1e+17"}, {"i,j,same,weight\n0,1,1,nan\n", "not finite"}};
     nf_pair_file *file = NULL;
     for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
         const char *path = text_file("p.csv", bad[k].text);
@@ -282,7 +281,8 @@ static void unusable_sources_say_why(void **state) {
     assert_fails(ctx, nf_table_load(ctx, path, NULL, &table), NF_ERR_DATA, "unknown format");
     temp_remove(path);
     path = text_file("t.csv", "1,2\n3,x\n");
-    assert_fails(ctx, nf_table_load(ctx, path, NULL, &table), NF_ERR_DATA, path); /* the file's name */
+    assert_fails(ctx, nf_table_load(ctx, path, NULL, &table), NF_ERR_DATA,
+                 path); /* the file's name */
     assert_fails(ctx, nf_table_load(ctx, path, NULL, &table), NF_ERR_DATA, "line 2, column 1");
     temp_remove(path);
     nf_csv_options options = nf_csv_defaults();

@@ -25,23 +25,38 @@
 static struct {
     int armed;
     size_t calls, fail_at;
+    long live; /* blocks of this program */
 } heap;
 
 #if OWN_MALLOC
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
 void *__libc_realloc(void *block, size_t size);
+void __libc_free(void *block);
+
+#define INTERPOSED __attribute__((visibility("default")))
 
 static int heap_fails(void) { return heap.armed && ++heap.calls == heap.fail_at; }
 
-__attribute__((visibility("default"))) void *malloc(size_t size) {
-    return heap_fails() ? NULL : __libc_malloc(size);
+static void *counted(void *block) {
+    heap.live += block != NULL;
+    return block;
 }
-__attribute__((visibility("default"))) void *calloc(size_t count, size_t size) {
-    return heap_fails() ? NULL : __libc_calloc(count, size);
+
+INTERPOSED void *malloc(size_t size) { return heap_fails() ? NULL : counted(__libc_malloc(size)); }
+
+INTERPOSED void *calloc(size_t count, size_t size) {
+    return heap_fails() ? NULL : counted(__libc_calloc(count, size));
 }
-__attribute__((visibility("default"))) void *realloc(void *block, size_t size) {
-    return heap_fails() ? NULL : __libc_realloc(block, size);
+
+INTERPOSED void *realloc(void *block, size_t size) {
+    if (heap_fails()) return NULL;
+    return block == NULL ? counted(__libc_malloc(size)) : __libc_realloc(block, size);
+}
+
+INTERPOSED void free(void *block) {
+    heap.live -= block != NULL;
+    __libc_free(block);
 }
 #endif
 
@@ -84,8 +99,10 @@ static uint64_t hash_array(uint64_t h, const nf_array *a) {
 }
 
 static nf_status done_array(nf_context *context, nf_status status, nf_array *array) {
-    if (status == NF_OK) result = hash_array(1, array);
-    else assert_null(array);
+    if (status == NF_OK)
+        result = hash_array(1, array);
+    else
+        assert_null(array);
     nf_array_free(context, array);
     return status;
 }
@@ -141,8 +158,10 @@ static nf_status npz_names(nf_context *context, const job *j) {
     char **names = NULL;
     size_t count = 0;
     nf_status status = nf_npz_names(context, j->bytes, j->size, &names, &count);
-    if (status == NF_OK) result = hash(4, names[0], strlen(names[0]));
-    else assert_null(names);
+    if (status == NF_OK)
+        result = hash(4, names[0], strlen(names[0]));
+    else
+        assert_null(names);
     nf_bytes_free(context, names);
     return status;
 }
@@ -163,8 +182,10 @@ static nf_status gunzip(nf_context *context, const job *j) {
     void *out = NULL;
     size_t size = 0;
     nf_status status = nf_gunzip(context, j->bytes, j->size, 0, &out, &size);
-    if (status == NF_OK) result = hash(5, out, size);
-    else assert_null(out);
+    if (status == NF_OK)
+        result = hash(5, out, size);
+    else
+        assert_null(out);
     nf_bytes_free(context, out);
     return status;
 }
@@ -173,8 +194,10 @@ static nf_status file_read(nf_context *context, const job *j) {
     void *out = NULL;
     size_t size = 0;
     nf_status status = nf_file_read(context, j->path, 1, 0, &out, &size);
-    if (status == NF_OK) result = hash(6, out, size);
-    else assert_null(out);
+    if (status == NF_OK)
+        result = hash(6, out, size);
+    else
+        assert_null(out);
     nf_bytes_free(context, out);
     return status;
 }
@@ -235,11 +258,16 @@ static nf_status convert(nf_context *context, const job *j) {
     nf_array flag = {.dtype = NF_DTYPE_U8, .ndim = 1, .shape = {3}, .count = 3, .data = flags};
     nf_array *out = NULL;
     nf_status status;
-    if (strcmp(j->name, "to_labels") == 0) status = nf_array_to_labels(context, &wide, "x", &out);
-    else if (strcmp(j->name, "to_matrix") == 0) status = nf_array_to_matrix(context, &wide, "x", &out);
-    else if (strcmp(j->name, "to_f64") == 0) status = nf_array_to_f64(context, &wide, "x", &out);
-    else if (strcmp(j->name, "to_index") == 0) status = nf_array_to_index(context, &flag, "x", &out);
-    else status = nf_array_to_same(context, &flag, "x", NF_SAME_01, &out);
+    if (strcmp(j->name, "to_labels") == 0)
+        status = nf_array_to_labels(context, &wide, "x", &out);
+    else if (strcmp(j->name, "to_matrix") == 0)
+        status = nf_array_to_matrix(context, &wide, "x", &out);
+    else if (strcmp(j->name, "to_f64") == 0)
+        status = nf_array_to_f64(context, &wide, "x", &out);
+    else if (strcmp(j->name, "to_index") == 0)
+        status = nf_array_to_index(context, &flag, "x", &out);
+    else
+        status = nf_array_to_same(context, &flag, "x", NF_SAME_01, &out);
     return done_array(context, status, out);
 }
 
@@ -261,7 +289,8 @@ static nf_status csv_write(nf_context *context, const job *j) {
 }
 
 static nf_status safetensors_write(nf_context *context, const job *j) {
-    const nf_tensor t[2] = {{"a", NF_DTYPE_U64, 1, {6}, 6, numbers}, {"b", NF_DTYPE_U8, 1, {3}, 3, flags}};
+    const nf_tensor t[2] = {{"a", NF_DTYPE_U64, 1, {6}, 6, numbers},
+                            {"b", NF_DTYPE_U8, 1, {3}, 3, flags}};
     const nf_metadata m[2] = {{"k", "v"}, {"format", "nf"}};
     return done_file(j, nf_safetensors_write(context, j->path, t, 2, m, 2));
 }
@@ -360,23 +389,30 @@ static void every_malloc_of_the_libraries_may_fail(void **state) {
     make_files();
     for (size_t k = 0; k < JOBS; k++) {
         result = 0;
-        memset(&heap, 0, sizeof heap);
-        heap.armed = 1;
+        heap.armed = 1, heap.calls = heap.fail_at = 0;
         nf_status status = body(ctx, &jobs[k]);
         heap.armed = 0;
         assert_ok(ctx, status);
         uint64_t expected = result;
         size_t calls = heap.calls;
         for (size_t at = 1; at <= calls; at++) {
+            long live = heap.live;
             heap.armed = 1, heap.calls = 0, heap.fail_at = at;
             status = body(ctx, &jobs[k]);
             heap.armed = 0;
+            /* libzip loses a source of its own when opening a member fails */
+            if (heap.live > live &&
+                strstr(jobs[k].path != NULL ? jobs[k].path : "", "npz") == NULL &&
+                strstr(jobs[k].name, "npz") == NULL) {
+                fail_msg("%s: malloc %zu of %zu failed: %ld blocks leaked", jobs[k].name, at, calls,
+                         heap.live - live);
+            }
             /* libzip calls an archive damaged, and jansson a string unexpected, when they cannot
              * allocate for it; nothing in their answers tells the difference. */
             const char *message = nf_context_error(ctx)->message;
-            bool blames_file = status == NF_ERR_DATA &&
-                               (strstr(message, "archive is damaged") != NULL ||
-                                strstr(message, "safetensors header, byte") != NULL);
+            bool blames_file =
+                status == NF_ERR_DATA && (strstr(message, "archive is damaged") != NULL ||
+                                          strstr(message, "safetensors header, byte") != NULL);
             if (status != NF_OK && !blames_file) {
                 test_assert_status(ctx, status, NF_ERR_NOMEM, jobs[k].name, __FILE__, __LINE__);
             }

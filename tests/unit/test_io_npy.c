@@ -104,8 +104,8 @@ static void fortran_order_becomes_c_order(void **state) {
             for (int i = 0; i < 2; i++) data[at++] = (int16_t)(100 * i + 10 * j + k);
         }
     }
-    nf_array *array = parse("{'descr': '<i2', 'fortran_order': True, 'shape': (2, 3, 4), }", data,
-                            sizeof data);
+    nf_array *array =
+        parse("{'descr': '<i2', 'fortran_order': True, 'shape': (2, 3, 4), }", data, sizeof data);
     const int16_t *values = array->data;
     for (int i = 0; i < 2; i++) {
         for (int j = 0; j < 3; j++) {
@@ -164,7 +164,8 @@ static void versions_two_and_three(void **state) {
 static void refuses_bad_lengths_and_versions(void **state) {
     (void)state;
     char file[256];
-    size_t size = make(file, "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }\n", "1234", 4);
+    size_t size =
+        make(file, "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }\n", "1234", 4);
     static const unsigned char versions[] = {0, 4, 255};
     for (size_t k = 0; k < sizeof versions; k++) {
         file[6] = (char)versions[k];
@@ -191,7 +192,8 @@ static void refuses_bad_dictionaries(void **state) {
     refuse_header("{'descr': '<f4', 'fortran_order': False}", "expected the keys");
     refuse_header("{'descr': '<f4', 'shape': (6,)}", "expected the keys");
     refuse_header("{'fortran_order': False, 'shape': (6,)}", "expected the keys");
-    refuse_header("{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (6,)}", "once");
+    refuse_header("{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (6,)}",
+                  "once");
     refuse_header("{'descr': '<f4', 'fortran_order': False, 'shape': (6,), 'more': 1}", "once");
     refuse_header("{'descr: <f4, }", "closing quote");
     refuse_header("{'descr", "closing quote");
@@ -267,8 +269,9 @@ static void refuses_truncation_at_every_byte(void **state) {
     (void)state;
     char file[256];
     float data[6] = {1, 2, 3, 4, 5, 6};
-    size_t size = make(file, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }        \n",
-                       data, sizeof data);
+    size_t size =
+        make(file, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }        \n", data,
+             sizeof data);
     for (size_t cut = 0; cut < size; cut++) refuse(file, cut, "");
     file[size] = 0;
     refuse(file, size + 1, "after the end");
@@ -279,8 +282,9 @@ static void survives_every_bit_flip(void **state) {
     (void)state;
     char file[256];
     float data[6] = {1, 2, 3, 4, 5, 6};
-    size_t size = make(file, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }        \n",
-                       data, sizeof data);
+    size_t size =
+        make(file, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }        \n", data,
+             sizeof data);
     for (size_t bit = 0; bit < size * 8; bit++) {
         char *copy = exact_copy(file, size);
         nf_array *array = NULL;

@@ -75,8 +75,8 @@ static void damaged_archives_are_refused(void **state) {
         size_t size = load(CORPUS, bad[k].name, file, sizeof file);
         void *copy = exact_copy(file, size);
         nf_array *array = NULL;
-        nf_status status = nf_npz_parse(ctx, copy, size, strstr(bad[k].name, "y_inside") ? "x" : NULL,
-                                        &array);
+        nf_status status =
+            nf_npz_parse(ctx, copy, size, strstr(bad[k].name, "y_inside") ? "x" : NULL, &array);
         if (status == NF_ERR_DATA && strstr(nf_context_error(ctx)->message, "several") != NULL) {
             status = nf_npz_parse(ctx, copy, size, "x", &array);
         }

@@ -52,7 +52,8 @@ static void reads_tensors_in_order_of_offset(void **state) {
     (void)state;
     static const char header[] =
         "{\"v\":" TENSOR("U8", "4", 16, 20) ",\"__metadata__\":{\"b\":\"2\",\"a\":\"\\u00e9\"},"
-        "\"e\":" TENSOR("F64", "0,3", 16, 16) ",\"w\":" TENSOR("F32", "2,2", 0, 16) "}   ";
+                                            "\"e\":" TENSOR("F64", "0,3", 16, 16) ",\"w\":" TENSOR(
+                                                "F32", "2,2", 0, 16) "}   ";
     char *bytes;
     size_t size = make(&bytes, header, sizeof header - 1, 20);
     float one = 1;
@@ -169,8 +170,12 @@ static void refuses_bad_tensors(void **state) {
 }
 
 static nf_tensor tensor(const char *name, nf_dtype dtype, size_t rows, size_t cols, void *data) {
-    return (nf_tensor){.name = name, .dtype = dtype, .ndim = 2, .shape = {rows, cols},
-                       .count = rows * cols, .data = data};
+    return (nf_tensor){.name = name,
+                       .dtype = dtype,
+                       .ndim = 2,
+                       .shape = {rows, cols},
+                       .count = rows * cols,
+                       .data = data};
 }
 
 static void written_files_read_back_and_repeat(void **state) {
@@ -225,14 +230,16 @@ static void writer_refuses(void **state) {
     t[1].name = "__metadata__";
     assert_fails(ctx, nf_safetensors_write(ctx, path, t, 2, NULL, 0), NF_ERR_ARG, "reserved");
     t[1].name = "\xff";
-    assert_fails(ctx, nf_safetensors_write(ctx, path, t, 2, NULL, 0), NF_ERR_ARG, "not valid UTF-8");
+    assert_fails(ctx, nf_safetensors_write(ctx, path, t, 2, NULL, 0), NF_ERR_ARG,
+                 "not valid UTF-8");
     t[1].name = NULL;
     assert_fails(ctx, nf_safetensors_write(ctx, path, t, 2, NULL, 0), NF_ERR_ARG, "name is NULL");
     t[1] = tensor("b", NF_DTYPE_F32, 1, 2, NULL);
     assert_fails(ctx, nf_safetensors_write(ctx, path, t, 2, NULL, 0), NF_ERR_ARG, "has no data");
     t[1] = tensor("b", (nf_dtype)77, 1, 2, w);
     assert_fails(ctx, nf_safetensors_write(ctx, path, t, 2, NULL, 0), NF_ERR_ARG, "dtype is 77");
-    assert_fails(ctx, nf_safetensors_write(ctx, path, t, 1, m, 2), NF_ERR_ARG, "'k' is there twice");
+    assert_fails(ctx, nf_safetensors_write(ctx, path, t, 1, m, 2), NF_ERR_ARG,
+                 "'k' is there twice");
     m[1] = (nf_metadata){"l", "\xc0\x80"};
     assert_fails(ctx, nf_safetensors_write(ctx, path, t, 1, m, 2), NF_ERR_ARG, "metadata value");
     m[1] = (nf_metadata){NULL, "x"};

@@ -142,7 +142,8 @@ static void idx_refuses(void **state) {
     refuse_idx(BYTES("\0\0\x08\0x"), "has 0 dimensions");
     deep[2] = 8, deep[3] = (char)255;
     refuse_idx(deep, sizeof deep, "has 255 dimensions");
-    refuse_idx(BYTES("\0\0\x0e\3\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff" "12345678"),
+    refuse_idx(BYTES("\0\0\x0e\3\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"
+                     "12345678"),
                "does not match its 8 bytes");
     refuse_idx(BYTES("\0\0\x08\2\0\0\0\0\xff\xff\xff\xffx"), "does not match");
     refuse_idx(BYTES("\0\0\x08\1\0\0\0\2x"), "cut off");
@@ -152,7 +153,8 @@ static void idx_refuses(void **state) {
     refuse_idx(BYTES("P5 3 3"), "must start with two zero bytes");
     refuse_idx(BYTES("\0\0\x08"), "not an IDX file");
     refuse_idx(BYTES(""), "not an IDX file");
-    static const char good[] = "\0\0\x0c\2\0\0\0\2\0\0\0\1" "abcdefgh";
+    static const char good[] = "\0\0\x0c\2\0\0\0\2\0\0\0\1"
+                               "abcdefgh";
     for (size_t cut = 0; cut < sizeof good - 1; cut++) refuse_idx(good, cut, "");
 }
 
