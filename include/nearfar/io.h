@@ -8,15 +8,15 @@
  * up to a limit the caller sets. libzip and jansson also use malloc, in proportion to the archive's
  * directory and the JSON header.
  *
- * Errors are NF_ERR_DATA with the place (byte offset, or line from 1 and column from 0) and what was
- * expected, NF_ERR_RANGE when a size is beyond a limit, NF_ERR_IO when the system refuses. Numbers do
- * not depend on the locale. Outputs are written on success only.
+ * Errors are NF_ERR_DATA with the place (byte offset, or line from 1 and column from 0) and what
+ * was expected, NF_ERR_RANGE when a size is beyond a limit, NF_ERR_IO when the system refuses.
+ * Numbers do not depend on the locale. Outputs are written on success only.
  *
  * Writers write to a temporary in the same folder, fsync, rename and fsync the folder: a failed
- * write leaves an old file as it was (if only the last fsync fails, the new file is in place, whole).
- * A target that is not a regular file (a pipe, a device) is written directly; "-" and /dev/stdout go
- * on where standard output stands. A symbolic link is followed; the mode of an existing file is kept,
- * a new one takes the umask's.
+ * write leaves an old file as it was (if only the last fsync fails, the new file is in place,
+ * whole). A target that is not a regular file (a pipe, a device) is written directly; "-" and
+ * /dev/stdout go on where standard output stands. A symbolic link is followed; the mode of an
+ * existing file is kept, a new one takes the umask's.
  *
  * What these functions give is the caller's, freed with the function named beside it on the context
  * that made it. Any function may be called by several threads, each with a context of its own.
@@ -197,11 +197,11 @@ NF_API nf_csv_options nf_csv_defaults(void);
  * not count; blank lines only at the end. Feature cells must be finite decimal numbers, correctly
  * rounded to float64; a decimal comma or a thousands separator is an error that says so.
  *
- * Labels: an empty cell or "?" is unlabelled (-1). If every other cell is a whole number (3, -7, 3.0)
- * labels keep their value, and a -1 among them means unlabelled too; a number that is not whole is
- * refused. If a cell is text, or an integer beyond int64, all cells are names: byte strings, numbered
- * 0, 1, .. by first appearance and kept in class_names. In a file of labels only, each line is a row,
- * an empty one an unlabelled row. */
+ * Labels: an empty cell or "?" is unlabelled (-1). If every other cell is a whole number (3, -7,
+ * 3.0) labels keep their value, and a -1 among them means unlabelled too; a number that is not
+ * whole is refused. If a cell is text, or an integer beyond int64, all cells are names: byte
+ * strings, numbered 0, 1, .. by first appearance and kept in class_names. In a file of labels only,
+ * each line is a row, an empty one an unlabelled row. */
 NF_API NF_MUST_USE nf_status nf_csv_parse(nf_context *context, const void *bytes, size_t size,
                                           const nf_csv_options *options, nf_table **out);
 
@@ -210,13 +210,13 @@ NF_API NF_MUST_USE nf_status nf_csv_parse(nf_context *context, const void *bytes
 NF_API NF_MUST_USE nf_status nf_svmlight_parse(nf_context *context, const void *bytes, size_t size,
                                                size_t max_elements, nf_table **out);
 
-/* IDX (MNIST): big-endian, types 08 u1, 09 i1, 0B i2, 0C i4, 0D f4, 0E f8. gzip data is refused with
- * a hint. */
+/* IDX (MNIST): big-endian, types 08 u1, 09 i1, 0B i2, 0C i4, 0D f4, 0E f8. gzip data is refused
+ * with a hint. */
 NF_API NF_MUST_USE nf_status nf_idx_parse(nf_context *context, const void *bytes, size_t size,
                                           nf_array **out);
 
-/* Write rows as CSV with %.9g / %.17g, so that reading gives the same bits; x must be finite and have
- * a column. header (x.cols names) may be NULL. */
+/* Write rows as CSV with %.9g / %.17g, so that reading gives the same bits; x must be finite and
+ * have a column. header (x.cols names) may be NULL. */
 NF_API NF_MUST_USE nf_status nf_csv_write(nf_context *context, const char *path, nf_matrix x,
                                           const char *const *header);
 
@@ -238,10 +238,11 @@ typedef enum nf_format {
 NF_API nf_format nf_format_detect(const void *bytes, size_t size, const char *path);
 NF_API const char *nf_format_name(nf_format format);
 
-/* Load a source as a table: "digits", "digits-train" or "digits-test" (the bundled set and its fixed
- * halves, unless a file of that name exists; x float32, labels 0 .. 9), a path, "-" for standard
- * input, "file.npz:member" or "file.csv:label column". An .npz without a member uses x, X, data or embeddings (and y, labels or
- * target as labels when present). gzip is transparent. `options` is for CSV; NULL means defaults. */
+/* Load a source as a table: "digits", "digits-train" or "digits-test" (the bundled set and its
+ * fixed halves, unless a file of that name exists; x float32, labels 0 .. 9), a path, "-" for
+ * standard input, "file.npz:member" or "file.csv:label column". An .npz without a member uses x, X,
+ * data or embeddings (and y, labels or target as labels when present). gzip is transparent.
+ * `options` is for CSV; NULL means defaults. */
 NF_API NF_MUST_USE nf_status nf_table_load(nf_context *context, const char *source,
                                            const nf_csv_options *options, nf_table **out);
 
@@ -250,8 +251,8 @@ NF_API NF_MUST_USE nf_status nf_table_load(nf_context *context, const char *sour
  * several give float64 (n, d). */
 NF_API NF_MUST_USE nf_status nf_array_load(nf_context *context, const char *source, nf_array **out);
 
-/* Load labels: a file as nf_array_load, a text file of names, or the labels of a table; out is a table
- * without x. `options` selects a CSV's label column. */
+/* Load labels: a file as nf_array_load, a text file of names, or the labels of a table; out is a
+ * table without x. `options` selects a CSV's label column. */
 NF_API NF_MUST_USE nf_status nf_labels_load(nf_context *context, const char *source,
                                             const nf_csv_options *options, nf_table **out);
 

@@ -1,4 +1,4 @@
-/* Arrays as matrices, labels, flags, weights and indices: exact, or refused by name and position. */
+/* Arrays as matrices, labels, flags, weights, indices: exact, or refused by name and position. */
 #include "io_test.h"
 
 #include <math.h>
