@@ -2,6 +2,7 @@
  * hole, with names and metadata in order; memory stays below 16 x length + 4 KiB (a tensor's record
  * is larger than the shortest JSON for it). jansson's own memory is not counted. */
 #include "fuzz.h"
+#include "fuzz_header_length.h"
 
 static void check(const nf_safetensors *file, size_t size) {
     size_t bytes = 0;
@@ -28,19 +29,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     fuzz_end(16 * size + 4096);
     return 0;
 }
-
-#ifdef NF_LIBFUZZER
-size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed);
-
-/* Mostly repair the header length: up to the last '}'. */
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed) {
-    size = LLVMFuzzerMutate(data, size, max_size);
-    if (size < 10 || seed % 8 == 0) return size;
-    size_t end = size;
-    while (end > 9 && data[end - 1] != '}') end--;
-    if (end == 9) return size;
-    for (size_t b = 0; b < 8; b++) data[b] = (uint8_t)((uint64_t)(end - 8) >> 8 * b);
-    return size;
-}
-#endif

@@ -308,6 +308,62 @@ put("safetensors", "nul_escape", st('{"a\\u0000b":%s}' % t, bytes(4)))
 put("safetensors", "trailing_json", st('{"a":%s}{}' % t, bytes(4)))
 put("safetensors", "empty", b"")
 
+# ---- model files ---------------------------------------------------------------------------------
+
+
+def model(widths=(2, 3), tensors=None, **changes):
+    """A model file of those widths; `changes` overwrite metadata (None drops a key)."""
+    options = {"activation": "relu", "bias": "1", "format": "nearfar-model",
+               "hidden": ",".join(map(str, widths[1:-1])), "inputs": str(widths[0]),
+               "normalize": "0", "outputs": str(widths[-1]), "seed": "7", "standardize": "1",
+               "version": "1"}
+    options.update(changes)
+    options = {key: value for key, value in options.items() if value is not None}
+    arrays = {}
+    if options.get("standardize") != "0":
+        arrays["input.mean"] = np.zeros(widths[0])
+        arrays["input.std"] = np.ones(widths[0])
+    for layer, (n, m) in enumerate(zip(widths, widths[1:])):
+        arrays[f"layers.{layer}.weight"] = np.full((m, n), 0.5, "f4")
+        if options.get("bias") != "0":
+            arrays[f"layers.{layer}.bias"] = np.zeros(m, "f4")
+    arrays.update(tensors or {})
+    header, at, blob = {"__metadata__": options}, 0, b""
+    for name, array in arrays.items():
+        if array is None:
+            continue
+        blob += array.tobytes()
+        header[name] = {"dtype": {"f4": "F32", "f8": "F64", "i4": "I32"}[array.dtype.str[1:]],
+                        "shape": list(array.shape), "data_offsets": [at, len(blob)]}
+        at = len(blob)
+    return st(header, blob)
+
+
+put("model", "ok_linear", model())
+put("model", "ok_seed_w", model((4, 2), bias="0", standardize="0"))
+put("model", "ok_hidden", model((3, 5, 4, 2), activation="tanh", normalize="1", train="x"))
+put("model", "ok_foreign_metadata", model(class_names='["a"]', note=""))
+put("model", "cut", model()[:-1])
+put("model", "not_a_model", st({"w": tensor(0, 4)}, bytes(4)))
+for name, changes in {
+    "format": {"format": "pt"}, "no_format": {"format": None}, "version_2": {"version": "2"},
+    "no_seed": {"seed": None}, "seed_2_64": {"seed": "18446744073709551616"},
+    "inputs_0": {"inputs": "0"}, "inputs_sign": {"inputs": "-2"}, "inputs_word": {"inputs": "2x"},
+    "inputs_huge": {"inputs": "9223372036854775807"}, "inputs_large": {"inputs": "1000000000000"},
+    "outputs_4": {"outputs": "4"}, "bias_2": {"bias": "2"}, "normalize_yes": {"normalize": "yes"},
+    "activation": {"activation": "gelu"}, "hidden_comma": {"hidden": ","},
+    "hidden_0": {"hidden": "0"}, "hidden_17": {"hidden": ",".join(["1"] * 17)},
+    "hidden_huge": {"hidden": "4611686018427387904,4"},
+}.items():
+    put("model", "option_" + name, model(**changes))
+for name, tensors in {
+    "missing": {"layers.0.bias": None}, "extra": {"layers.1.bias": np.zeros(3, "f4")},
+    "nan": {"layers.0.bias": np.array([0, np.nan, 0], "f4")},
+    "std_0": {"input.std": np.array([1.0, 0.0])}, "shape": {"layers.0.bias": np.zeros((3, 1), "f4")},
+    "dtype": {"layers.0.bias": np.zeros(3, "i4")}, "mean_f4": {"input.mean": np.zeros(2, "f4")},
+}.items():
+    put("model", "tensor_" + name, model(tensors=tensors))
+
 # ---- gunzip --------------------------------------------------------------------------------------
 
 member = gzip.compress(b"hello, hello, hello\n" * 20, mtime=0)
