@@ -76,13 +76,17 @@ static nf_status check_depth(nf_context *context, const char *text, size_t lengt
 }
 
 static nf_status parse_json(st_parse *p, const char *text, size_t length) {
-    json_error_t error;
+    json_error_t error, again;
     nf_status status = check_depth(p->context, text, length);
     if (status != NF_OK) return status;
     p->root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
     if (p->root != NULL) return NF_OK;
-    /* jansson leaves the error empty when an allocation fails. */
-    if (json_error_code(&error) == json_error_out_of_memory || error.text[0] == '\0') {
+    /* When an allocation fails, jansson leaves the error empty or calls the text wrong where it
+     * stood. A text that is wrong is wrong in the same place twice. */
+    p->root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &again);
+    if (p->root != NULL) return NF_OK;
+    if (error.text[0] == '\0' || again.text[0] == '\0' || error.position != again.position ||
+        strcmp(error.text, again.text) != 0) {
         return nf_fail(p->context, NF_ERR_NOMEM, "out of memory: safetensors header; free memory");
     }
     return nf_fail(p->context, NF_ERR_DATA, "safetensors header, byte %d: %.150s",

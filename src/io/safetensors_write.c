@@ -145,19 +145,31 @@ static nf_status write_data(nf_context *context, nf_sink *sink, const nf_tensor 
     return status;
 }
 
+/* The header as text, in scratch. json_dumps would grow a buffer of its own and, when that fails in
+ * the wrong place, leave bytes out without a word. */
+static nf_status header_text(nf_context *context, const json_t *root, char **text,
+                             size_t *length) {
+    *length = json_dumpb(root, NULL, 0, JSON_COMPACT);
+    if (*length == 0) return out_of_memory(context);
+    nf_status status = nf_scratch(context, text, *length, 1, "safetensors header");
+    if (status != NF_OK) return status;
+    return json_dumpb(root, *text, *length, JSON_COMPACT) == *length ? NF_OK
+                                                                     : out_of_memory(context);
+}
+
 static nf_status write_file(nf_context *context, const char *path, const nf_tensor *tensor,
                             size_t tensors, const json_t *root) {
     nf_sink *sink = NULL;
-    char *json = json_dumps(root, JSON_COMPACT);
-    if (json == NULL) return out_of_memory(context);
-    nf_status status = nf_sink_open(context, path, &sink);
-    if (status == NF_OK) status = write_header(context, sink, json, strlen(json));
+    char *json = NULL;
+    size_t length = 0;
+    nf_status status = header_text(context, root, &json, &length);
+    if (status == NF_OK) status = nf_sink_open(context, path, &sink);
+    if (status == NF_OK) status = write_header(context, sink, json, length);
     for (size_t k = 0; status == NF_OK && k < tensors; k++) {
         status = write_data(context, sink, &tensor[k]);
     }
     if (status == NF_OK) status = nf_sink_commit(context, sink);
     nf_sink_close(context, sink);
-    free(json);
     return status;
 }
 
