@@ -136,6 +136,9 @@ int cli_finish_stdout(cli *app);
 void cli_human_bytes(double bytes, char *buffer, size_t size);
 
 /* ---- json.c ---- */
+json_t *cli_json_document(void); /* begin; cli_json_print ends it */
+json_t *cli_json_list(void);     /* a list of its own */
+bool cli_json_lost(void);        /* memory ran out since the document or list was begun */
 void cli_json_number(json_t *object, const char *key, double value); /* NaN, Inf: null */
 void cli_json_count(json_t *object, const char *key, uint64_t value);
 void cli_json_text(json_t *object, const char *key, const char *value); /* NULL: null */

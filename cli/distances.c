@@ -238,7 +238,7 @@ static int finish(cli *app, job *work) {
     if (code != CLI_OK) return code;
     const char *type = work->a.x.type == NF_FLOAT64 ? "float64" : "float32";
     if (app->json) {
-        json_t *document = json_object();
+        json_t *document = cli_json_document();
         cli_json_text(document, "output", path);
         cli_json_shape(document, "shape", (size_t)work->ndim, work->shape);
         cli_json_text(document, "type", type);

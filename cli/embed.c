@@ -15,7 +15,7 @@ static int write_embedding(cli *app, const float *values, size_t rows, size_t co
     int code = cli_status(app, status, cli_quote(path).text);
     if (code != CLI_OK) return code;
     if (app->json) {
-        json_t *document = json_object();
+        json_t *document = cli_json_document();
         cli_json_text(document, "output", path);
         cli_json_shape(document, "shape", 2, shape);
         cli_json_text(document, "type", "float32");

@@ -21,7 +21,7 @@ static int read_options(cli *app, nf_eval_options *options) {
 }
 
 static int print_json(cli *app, const nf_eval_options *options, const nf_eval_result *result) {
-    json_t *document = json_object();
+    json_t *document = cli_json_document();
     char key[32];
     cli_json_count(document, "n", result->n);
     cli_json_count(document, "queries", result->queries);

@@ -317,7 +317,7 @@ int cli_run_info(cli *app) {
         return cli_fail(app, CLI_USAGE, "info needs a file: nearfar info FILE");
     }
     const char *source = app->args.operand[0];
-    json_t *document = json_object();
+    json_t *document = cli_json_document();
     cli_json_text(document, "file", source);
     int code;
     if (is_bundled(source)) {

@@ -5,6 +5,33 @@
 
 #include "cli.h"
 
+/* jansson tells a failed allocation only to whoever adds each value; a document that lost a value
+ * on the way must not be printed. Its hooks carry no pointer, hence the variable. */
+static bool lost_value;
+
+static void *json_allocate(size_t size) {
+    void *block = malloc(size);
+    if (block == NULL) lost_value = true;
+    return block;
+}
+
+static void watch_allocations(void) {
+    json_set_alloc_funcs(json_allocate, free);
+    lost_value = false;
+}
+
+json_t *cli_json_document(void) {
+    watch_allocations();
+    return json_object();
+}
+
+json_t *cli_json_list(void) {
+    watch_allocations();
+    return json_array();
+}
+
+bool cli_json_lost(void) { return lost_value; }
+
 void cli_json_number(json_t *object, const char *key, double value) {
     json_object_set_new(object, key, isfinite(value) ? json_real(value) : json_null());
 }
@@ -46,7 +73,10 @@ int cli_json_print(cli *app, json_t *document) {
                      ? json_dumps(document, JSON_INDENT(2) | JSON_REAL_PRECISION(17))
                      : NULL;
     json_decref(document);
-    if (text == NULL) return cli_no_memory(app, "the JSON document");
+    if (text == NULL || cli_json_lost()) {
+        free(text);
+        return cli_no_memory(app, "the JSON document");
+    }
     fputs(text, stdout);
     fputc('\n', stdout);
     free(text);

@@ -20,7 +20,7 @@ static int write_neighbours(cli *app, size_t rows, size_t k, const int64_t *inde
     if (code != CLI_OK) return code;
     nf_distance_options options = cli_distance_options(app);
     if (app->json) {
-        json_t *document = json_object();
+        json_t *document = cli_json_document();
         cli_json_text(document, "output", path);
         cli_json_text(document, "distances", cli_output_path(app, OPT_DISTANCES_OUT));
         cli_json_shape(document, "shape", 2, shape);

@@ -294,7 +294,7 @@ static void tell(cli *app, const job *work) {
 static int print_json(cli *app, const job *work) {
     const nf_loss_result *result = &work->result;
     bool stats = result->has_stats != 0;
-    json_t *document = json_object();
+    json_t *document = cli_json_document();
     cli_json_number(document, "loss", result->value);
     cli_json_count(document, "positive_pairs", result->positive_pairs);
     cli_json_count(document, "negative_pairs", result->negative_pairs);

@@ -222,7 +222,7 @@ static int print_summary(job *work, bool wrote) {
     cli *app = work->app;
     const nf_partition *partition = work->partition;
     if (app->json) {
-        json_t *document = json_object();
+        json_t *document = cli_json_document();
         cli_json_count(document, "n", partition->n);
         cli_json_count(document, "labelled", partition->labelled);
         cli_json_count(document, "classes", partition->classes);

@@ -65,7 +65,7 @@ static nf_status fit(cli *app, job *work) {
 
 static int print_json(cli *app, job *work) {
     const nf_train_report *report = &work->report;
-    json_t *document = json_object();
+    json_t *document = cli_json_document();
     cli_json_text(document, "model", cli_output_path(app, OPT_OUTPUT));
     cli_json_count(document, "parameters", nf_model_parameters(work->model));
     cli_json_count(document, "train_rows", report->train_rows);

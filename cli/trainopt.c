@@ -210,13 +210,16 @@ int cli_train_metadata(cli *app, nf_model *model, const nf_table *names) {
     if (status != NF_OK || names == NULL || names->class_names == NULL) {
         return cli_status(app, status, "metadata");
     }
-    json_t *list = json_array();
+    json_t *list = cli_json_list();
     for (size_t c = 0; c < names->classes; c++) {
         json_array_append_new(list, json_string(names->class_names[c]));
     }
     char *text = json_dumps(list, JSON_COMPACT);
     json_decref(list);
-    if (text == NULL) return cli_no_memory(app, "the model's metadata");
+    if (text == NULL || cli_json_lost()) {
+        free(text);
+        return cli_no_memory(app, "the model's metadata");
+    }
     status = nf_model_set_metadata(app->context, model, "class_names", text);
     free(text);
     return cli_status(app, status, "metadata");
