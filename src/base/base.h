@@ -125,10 +125,13 @@ nf_status nf_check_overlap(nf_context *context, nf_matrix_out out, const char *o
 /* NaN and Inf: NF_ERR_DATA with the first (row, column) and the count. */
 nf_status nf_check_finite(nf_context *context, nf_matrix x, const char *name) NF_MUST_USE;
 
-/* Element (r, c) as double, for slow paths. */
+/* Element (r, c) as double, for slow paths. data is NULL only in a matrix without elements, which
+ * the analyser cannot know. */
 static inline double nf_matrix_get(nf_matrix x, size_t r, size_t c) {
-    return x.type == NF_FLOAT32 ? (double)((const float *)x.data)[r * x.ld + c]
-                                : ((const double *)x.data)[r * x.ld + c];
+    const float *f = x.data;
+    const double *g = x.data;
+    size_t at = r * x.ld + c;
+    return x.type == NF_FLOAT32 ? (double)f[at] : g[at]; /* NOLINT(clang-analyzer-core.*) */
 }
 
 /* Start of row r. A matrix without columns may have no data; its rows are NULL too. */

@@ -133,16 +133,15 @@ static void count_fine(nf_verify *verify, const key_chunk *chunk) {
 
 void nf_verify_row(nf_verify *verify, int worker, size_t i, size_t first, size_t count,
                    nf_type type, const void *distance) {
+    const nf_verify_mode mode = verify->mode;
     key_chunk chunk;
     uint32_t *local = NULL;
-    if (verify->mode == NF_VERIFY_COARSE) {
-        local = verify->local + (size_t)worker * NF_COARSE_BINS * 2;
-    }
+    if (mode == NF_VERIFY_COARSE) local = verify->local + (size_t)worker * NF_COARSE_BINS * 2;
     for (size_t done = 0; done < count; done += NF_KEY_CHUNK) {
         size_t size = nf_min_size(NF_KEY_CHUNK, count - done);
         fill_chunk(verify->sets, i, first + done, size, type,
                    (const char *)distance + done * nf_type_size(type), &chunk);
-        switch (verify->mode) {
+        switch (mode) {
         case NF_VERIFY_COLLECT: collect(verify, i, first + done, size, &chunk); break;
         case NF_VERIFY_COARSE: count_coarse(local, &chunk); break;
         case NF_VERIFY_FINE: count_fine(verify, &chunk); break;

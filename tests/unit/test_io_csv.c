@@ -61,8 +61,8 @@ static void reads_every_usual_spelling(void **state) {
     static const char *const texts[] = {
         "1,-2.5\n3e-2,4\n", /* plain */
         "1,-2.5\n3e-2,4",   /* no final newline */
-        "\xef\xbb\xbf"
-        "1,-2.5\n3e-2,4\n",                   /* byte order mark */
+        ("\xef\xbb\xbf"
+         "1,-2.5\n3e-2,4\n"),                 /* byte order mark */
         "1,-2.5\r\n3e-2,4\r\n",               /* CRLF */
         "1\t-2.5\n3e-2\t4\n",                 /* tabs */
         "1;-2.5\n3e-2;4\n",                   /* semicolons */
