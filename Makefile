@@ -31,6 +31,7 @@ demo: $(BUILD)/build.ninja ## train on half of the bundled digits, evaluate the 
 
 test: needs-test ## every suite: checks, lint, C, sanitizers, command line, Python oracles
 	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory test-sanitized
 	@$(MAKE) --no-print-directory test-c
 	@$(MAKE) --no-print-directory test-python
