@@ -315,8 +315,8 @@ static nf_status check_finite_terms(nf_context *context, const nf_list_state *st
     size_t p = 0;
     while (p + 1 < state->job->count && isfinite(state->phi[p])) p++;
     return nf_fail(context, NF_ERR_RANGE,
-                   "the loss is not finite (pair %zu): distances reach a power the type cannot hold; "
-                   "scale the data down",
+                   "the loss is not finite (pair %zu): distances or margins reach a power the type "
+                   "cannot hold; scale the data down",
                    p);
 }
 

@@ -314,8 +314,8 @@ nf_status nf_tiled_run(nf_context *context, const nf_tiled_job *job, nf_loss_res
     state.result.negative_pairs = job->pairs[NF_NEGATIVE];
     if (!isfinite(state.result.value)) {
         return nf_fail(context, NF_ERR_RANGE,
-                       "the loss is not finite: distances reach a power the type cannot hold; scale "
-                       "the data down%s",
+                       "the loss is not finite: distances or margins reach a power the type cannot "
+                       "hold; scale the data down%s",
                        job->a->x.type == NF_FLOAT32 ? ", or pass float64" : "");
     }
     status = check_gradients(context, &state);
