@@ -274,6 +274,38 @@ static void excluded_pairs_leave_no_trace(void **state) {
     nf_context_free(context);
 }
 
+/* Weights far apart: a side without pairs does not scale the other out of range, and the smaller of
+ * two sides survives beside the larger. */
+static void weights_far_apart_do_not_drown_each_other(void **state) {
+    (void)state;
+    nf_context *context = test_context(1);
+    const float x[6] = {0, 0, 0.5f, 0, 0, 0.25f};
+    const int64_t different[3] = {1, 2, 3}, pair[3] = {1, 1, 2};
+    float gradient[6];
+    nf_loss loss = nf_loss_weston();
+    nf_loss_result r;
+    loss.pos_weight = 1e200;
+    loss.neg_weight = 1e-30;
+    loss.reduction = NF_REDUCE_SUM;
+    assert_ok(context,
+              nf_loss_batch(context, &loss, nf_matrix_f32(x, 3, 2), (nf_labels){different, 3, 1},
+                            &r, nf_matrix_out_f32(gradient, 3, 2)));
+    const double third = 1 - sqrt(0.3125), want = 0.25 + 0.5625 + third * third;
+    assert_true(fabs(r.value / 1e-30 - want) < 1e-6);
+    assert_true(gradient[2] != 0);
+    loss.pos_weight = 1;
+    loss.neg_weight = 1e-12;
+    assert_ok(context,
+              nf_loss_batch(context, &loss, nf_matrix_f32(x, 3, 2), (nf_labels){pair, 3, 1}, &r,
+                            nf_matrix_out_f32(gradient, 3, 2)));
+    /* Only negatives reach row 2: d phi / dx = 2 w (d - 1) (x - y) / d. */
+    const double d1 = 0.25, d2 = sqrt(0.3125), w = 1e-12;
+    const double y = 2 * w * (d1 - 1) + 2 * w * (d2 - 1) * 0.25 / d2;
+    assert_true(fabs((double)gradient[5] - y) < 1e-6 * w);
+    assert_int_equal(r.active_negative, 2);
+    nf_context_free(context);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_far_origin_keeps_the_digits),
@@ -282,6 +314,7 @@ int main(void) {
         cmocka_unit_test(wide_rows_are_right),
         cmocka_unit_test(one_huge_row_spoils_nothing),
         cmocka_unit_test(excluded_pairs_leave_no_trace),
+        cmocka_unit_test(weights_far_apart_do_not_drown_each_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
