@@ -274,6 +274,39 @@ static void excluded_pairs_leave_no_trace(void **state) {
     nf_context_free(context);
 }
 
+/* The gradient of a cosine grows as 1 / |x|: of a denormal row it leaves float32, the terms do not. */
+static void list_forms_write_nothing_out_of_range(void **state) {
+    (void)state;
+    nf_context *context = test_context(1);
+    const float left[8] = {1, 2, 3, 1, 1e-41f, 2e-41f, 0.5f, 1},
+                right[8] = {2, 1, 1, 4, 1, 0, 0, 1};
+    const uint8_t same[4] = {1, 1, 1, 1};
+    const int64_t i[3] = {0, 1, 2}, j[3] = {1, 3, 1};
+    struct {
+        nf_loss_result r;
+        float gl[8], gr[8];
+        double terms[4];
+    } out;
+    nf_loss loss;
+    assert_ok(context, nf_loss_preset(context, "sbert", &loss));
+    nf_pair_terms extras = {out.terms, NULL};
+    nf_matrix l = nf_matrix_f32(left, 4, 2), r = nf_matrix_f32(right, 4, 2);
+    nf_matrix_out gl = nf_matrix_out_f32(out.gl, 4, 2), gr = nf_matrix_out_f32(out.gr, 4, 2);
+    memset(&out, 0xA5, sizeof out);
+    assert_fails(context, nf_loss_rows(context, &loss, l, r, same, NULL, &extras, &out.r, gl, gr),
+                 NF_ERR_RANGE, "row 2");
+    assert_true(untouched(&out, sizeof out));
+    nf_pairs pairs = {3, i, j, same, NULL};
+    assert_fails(context, nf_loss_pairs(context, &loss, l, pairs, &extras, &out.r, gl),
+                 NF_ERR_RANGE, "row 2");
+    assert_true(untouched(&out, sizeof out));
+    /* The value alone, and the other side's gradient, have an answer. */
+    assert_ok(context, nf_loss_rows(context, &loss, l, r, same, NULL, &extras, &out.r,
+                                    (nf_matrix_out){0}, gr));
+    assert_true(isfinite(out.r.value) && all_finite_f32(out.gr, 8));
+    nf_context_free(context);
+}
+
 /* Weights far apart: a side without pairs does not scale the other out of range, and the smaller of
  * two sides survives beside the larger. */
 static void weights_far_apart_do_not_drown_each_other(void **state) {
@@ -314,6 +347,7 @@ int main(void) {
         cmocka_unit_test(wide_rows_are_right),
         cmocka_unit_test(one_huge_row_spoils_nothing),
         cmocka_unit_test(excluded_pairs_leave_no_trace),
+        cmocka_unit_test(list_forms_write_nothing_out_of_range),
         cmocka_unit_test(weights_far_apart_do_not_drown_each_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
