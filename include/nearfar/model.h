@@ -74,7 +74,7 @@ NF_API NF_MUST_USE nf_status nf_model_fit_standardization(nf_context *context, n
                                                           nf_matrix x);
 
 /* Embed rows: x (n, inputs), float32 or float64, out (n, outputs) float32. The bits of a row do not
- * depend on the other rows. Rows are embedded in blocks of 256, memory O(block): after NF_ERR_RANGE
+ * depend on the other rows. Rows are embedded in blocks of 1024, memory O(block): after NF_ERR_RANGE
  * (an embedding beyond float32) or NF_ERR_CANCELLED the blocks before it are written, no other
  * error writes to out. Other errors: NF_ERR_ARG (shapes, types), NF_ERR_DATA (NaN, Inf),
  * NF_ERR_NOMEM. The model may be used by several contexts at once. */

@@ -21,7 +21,7 @@ typedef enum nf_sampling {
     NF_SAMPLE_M_PER_CLASS = 0, /* all pairs inside a batch with per_class rows of each class */
     NF_SAMPLE_RANDOM = 1,      /* all pairs inside a random batch */
     NF_SAMPLE_ALL = 2,         /* full batch: every pair of the training rows */
-    NF_SAMPLE_PAIRS = 3        /* batch_size pairs a step, drawn anew each epoch (nf_pairs_sample) */
+    NF_SAMPLE_PAIRS = 3 /* batch_size pairs a step, drawn anew each epoch (nf_pairs_sample) */
 } nf_sampling;
 
 typedef struct nf_train_options {
@@ -81,17 +81,17 @@ typedef struct nf_train_report {
     size_t train_rows, valid_rows;
     double first_loss, last_loss; /* means over the first and the last epoch */
     int has_validation;
-    double map_at_r;            /* of the best weights, validation rows against validation rows */
-    double median_distance;     /* before training, over sampled negative pairs */
-    double suggested_margin;    /* 0 when the margin fits typical distances within a factor 3 */
-    int collapsed;              /* mean distances of both sides shrank below 1e-3 of where they
+    double map_at_r;         /* of the best weights, validation rows against validation rows */
+    double median_distance;  /* before training, over sampled negative pairs */
+    double suggested_margin; /* 0 when the margin fits typical distances within a factor 3 */
+    int collapsed;           /* mean distances of both sides shrank below 1e-3 of where they
                                    began */
 } nf_train_report;
 
 /* Data of a run; valid_x with 0 rows means a split by valid_fraction. */
 typedef struct nf_train_data {
-    nf_matrix x;         /* (n, inputs), float32 or float64 */
-    nf_labels labels;    /* (n) */
+    nf_matrix x;      /* (n, inputs), float32 or float64 */
+    nf_labels labels; /* (n) */
     nf_matrix valid_x;
     nf_labels valid_labels;
 } nf_train_data;

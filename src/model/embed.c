@@ -1,4 +1,5 @@
 /* Rows through the model, block by block. */
+#include "base/pool.h"
 #include "model/model.h"
 
 #include <math.h>
@@ -26,17 +27,35 @@ nf_status nf_activations_scratch(nf_context *context, const nf_model *model, siz
     return status;
 }
 
-void nf_model_gather(const nf_model *model, const double *mean, const double *std, nf_matrix x,
-                     const size_t *index, size_t n, nf_activations *a, size_t at) {
-    size_t d = model->options.inputs;
-    for (size_t k = 0; k < n; k++) {
-        size_t r = index != NULL ? index[k] : k;
-        float *h = a->h[0] + (at + k) * d;
+typedef struct gather_job {
+    nf_matrix x;
+    const size_t *index;
+    const double *mean, *std;
+    size_t n;
+    float *h;
+} gather_job;
+
+#define NF_GATHER_ROWS 32
+
+static void gather_task(void *argument, size_t task, int worker) {
+    (void)worker;
+    const gather_job *job = argument;
+    size_t d = job->x.cols, end = nf_min_size(job->n, (task + 1) * NF_GATHER_ROWS);
+    for (size_t k = task * NF_GATHER_ROWS; k < end; k++) {
+        size_t r = job->index != NULL ? job->index[k] : k;
         for (size_t c = 0; c < d; c++) {
-            double v = nf_matrix_get(x, r, c);
-            h[c] = (float)(mean != NULL ? (v - mean[c]) / std[c] : v);
+            double v = nf_matrix_get(job->x, r, c);
+            job->h[k * d + c] = (float)(job->mean != NULL ? (v - job->mean[c]) / job->std[c] : v);
         }
     }
+}
+
+nf_status nf_model_gather(nf_context *context, const double *mean, const double *std, nf_matrix x,
+                          const size_t *index, size_t n, nf_activations *a, size_t at) {
+    gather_job job = {x, index, mean, std, n, a->h[0] + at * x.cols};
+    size_t tasks = (n + NF_GATHER_ROWS - 1) / NF_GATHER_ROWS;
+    bool wake = (double)n * (double)x.cols * 10 > NF_WAKE_FLOPS; /* a division each */
+    return nf_parallel(context, tasks, wake, 0, gather_task, &job);
 }
 
 static bool all_finite(const float *values, size_t count) {
@@ -57,8 +76,9 @@ nf_status nf_model_embed_rows(nf_context *context, const nf_model *model, const 
             block.data = nf_matrix_row(x, first);
             block.rows = rows;
         }
-        nf_model_gather(model, mean, std, block, index != NULL ? index + first : NULL, rows, a, 0);
-        nf_status status = nf_model_forward(context, model, parameter, a, rows);
+        nf_status status = nf_model_gather(context, mean, std, block,
+                                           index != NULL ? index + first : NULL, rows, a, 0);
+        if (status == NF_OK) status = nf_model_forward(context, model, parameter, a, rows);
         if (status != NF_OK) return status;
         if (!all_finite(a->y, rows * outputs)) {
             return nf_fail(context, NF_ERR_RANGE,

@@ -85,8 +85,8 @@ nf_status nf_model_save(nf_context *context, const nf_model *model, const char *
 static void shape_text(char *text, size_t size, int ndim, const size_t *shape) {
     size_t length = (size_t)snprintf(text, size, "(");
     for (int i = 0; i < ndim && length + 24 < size; i++) {
-        length += (size_t)snprintf(text + length, size - length, "%s%zu", i == 0 ? "" : ", ",
-                                   shape[i]);
+        length +=
+            (size_t)snprintf(text + length, size - length, "%s%zu", i == 0 ? "" : ", ", shape[i]);
     }
     snprintf(text + length, size - length, ")");
 }
@@ -137,8 +137,7 @@ static nf_status check_tensors(nf_context *context, const nf_safetensors *file, 
         const nf_tensor *found = find_tensor(file, list[i].name);
         if (found == NULL) {
             return nf_fail(context, NF_ERR_DATA,
-                           "model file: tensor '%s' is missing; the file is damaged",
-                           list[i].name);
+                           "model file: tensor '%s' is missing; the file is damaged", list[i].name);
         }
         nf_status status = check_tensor(context, &list[i], found);
         if (status != NF_OK) return status;
@@ -185,8 +184,7 @@ static nf_status build(nf_context *context, const nf_safetensors *file, nf_model
     if (status != NF_OK) return status;
     for (size_t i = 0; i < count; i++) {
         const nf_tensor *found = find_tensor(file, list[i].name);
-        memcpy(values_of(model, &list[i]), found->data,
-               found->count * nf_dtype_size(found->dtype));
+        memcpy(values_of(model, &list[i]), found->data, found->count * nf_dtype_size(found->dtype));
     }
     model->fitted = is_fitted(model);
     for (size_t i = 0; status == NF_OK && i < file->entries; i++) {

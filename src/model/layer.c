@@ -5,20 +5,52 @@
 #include <math.h>
 
 #include "base/math.h"
+#include "base/pool.h"
 #include "kernel/dense.h"
 #include "model/model.h"
 
+/* ---- rows in parallel ----------------------------------------------------------------------- */
+
+#define NF_ROWS_PER_TASK 32
+
+/* Element-wise work on rows first .. first + count - 1. */
+typedef struct rows_job {
+    void (*work)(const struct rows_job *job, size_t first, size_t count);
+    size_t n, width;
+    float *y;
+    const float *other, *bias;
+    nf_activation kind;
+} rows_job;
+
+static void rows_task(void *argument, size_t task, int worker) {
+    (void)worker;
+    const rows_job *job = argument;
+    size_t first = task * NF_ROWS_PER_TASK;
+    job->work(job, first, nf_min_size(NF_ROWS_PER_TASK, job->n - first));
+}
+
+static nf_status run_rows(nf_context *context, rows_job job, double flops_per_element) {
+    size_t tasks = (job.n + NF_ROWS_PER_TASK - 1) / NF_ROWS_PER_TASK;
+    bool wake = (double)job.n * (double)job.width * flops_per_element > NF_WAKE_FLOPS;
+    return nf_parallel(context, tasks, wake, 0, rows_task, &job);
+}
+
 /* ---- dense ---------------------------------------------------------------------------------- */
+
+static void add_bias(const rows_job *job, size_t first, size_t count) {
+    for (size_t r = first; r < first + count; r++) {
+        float *y = job->y + r * job->width;
+        for (size_t c = 0; c < job->width; c++) y[c] += job->bias[c];
+    }
+}
 
 /* y (n, out) = x (n, in) W' + b, W (out, in), b (out) or NULL. */
 static nf_status dense_forward(nf_context *context, float *y, const float *x, const float *weight,
                                const float *bias, size_t n, size_t in, size_t out) {
     nf_status status = nf_dense_nt(context, y, out, x, in, weight, in, n, out, in);
     if (status != NF_OK || bias == NULL) return status;
-    for (size_t r = 0; r < n; r++) {
-        for (size_t c = 0; c < out; c++) y[r * out + c] += bias[c];
-    }
-    return NF_OK;
+    return run_rows(context,
+                    (rows_job){.work = add_bias, .n = n, .width = out, .y = y, .bias = bias}, 1);
 }
 
 /* With dy = d value / d y: dW = dy' x, db = column sums of dy, dx = dy W. db and dx may be NULL. */
@@ -40,21 +72,39 @@ static nf_status dense_backward(nf_context *context, const float *dy, const floa
 /* ---- activation ----------------------------------------------------------------------------- */
 
 /* In place: relu max(0, z), NaN kept; tanh. */
-static void activation_forward(nf_activation kind, float *z, size_t count) {
-    if (kind == NF_RELU) {
-        for (size_t i = 0; i < count; i++) z[i] = z[i] <= 0 ? 0 : z[i];
+static void activate(const rows_job *job, size_t first, size_t count) {
+    float *z = job->y + first * job->width;
+    if (job->kind == NF_RELU) {
+        for (size_t i = 0; i < count * job->width; i++) z[i] = z[i] <= 0 ? 0 : z[i];
     } else {
-        for (size_t i = 0; i < count; i++) z[i] = nf_tanhf(z[i]);
+        for (size_t i = 0; i < count * job->width; i++) z[i] = nf_tanhf(z[i]);
     }
 }
 
+static nf_status activation_forward(nf_context *context, nf_activation kind, float *z, size_t n,
+                                    size_t width) {
+    return run_rows(context,
+                    (rows_job){.work = activate, .n = n, .width = width, .y = z, .kind = kind},
+                    kind == NF_RELU ? 1 : 50);
+}
+
 /* In place, from the output h: relu dz = dh where h > 0 else 0; tanh dz = dh (1 - h^2). */
-static void activation_backward(nf_activation kind, float *dz, const float *h, size_t count) {
-    if (kind == NF_RELU) {
-        for (size_t i = 0; i < count; i++) dz[i] = h[i] > 0 ? dz[i] : 0;
+static void deactivate(const rows_job *job, size_t first, size_t count) {
+    float *dz = job->y + first * job->width;
+    const float *h = job->other + first * job->width;
+    if (job->kind == NF_RELU) {
+        for (size_t i = 0; i < count * job->width; i++) dz[i] = h[i] > 0 ? dz[i] : 0;
     } else {
-        for (size_t i = 0; i < count; i++) dz[i] *= (1 - h[i]) * (1 + h[i]);
+        for (size_t i = 0; i < count * job->width; i++) dz[i] *= (1 - h[i]) * (1 + h[i]);
     }
+}
+
+static nf_status activation_backward(nf_context *context, nf_activation kind, float *dz,
+                                     const float *h, size_t n, size_t width) {
+    return run_rows(
+        context,
+        (rows_job){.work = deactivate, .n = n, .width = width, .y = dz, .other = h, .kind = kind},
+        3);
 }
 
 /* ---- normalisation -------------------------------------------------------------------------- */
@@ -102,13 +152,13 @@ nf_status nf_model_forward(nf_context *context, const nf_model *model, const flo
                            nf_activations *a, size_t n) {
     for (size_t l = 0; l < model->layers; l++) {
         size_t in = model->width[l], out = model->width[l + 1];
-        nf_status status = dense_forward(context, a->h[l + 1], a->h[l],
-                                         parameter + model->weight_at[l],
-                                         bias_of(model, parameter, l), n, in, out);
-        if (status != NF_OK) return status;
-        if (l + 1 < model->layers) {
-            activation_forward(model->options.activation, a->h[l + 1], n * out);
+        nf_status status =
+            dense_forward(context, a->h[l + 1], a->h[l], parameter + model->weight_at[l],
+                          bias_of(model, parameter, l), n, in, out);
+        if (status == NF_OK && l + 1 < model->layers) {
+            status = activation_forward(context, model->options.activation, a->h[l + 1], n, out);
         }
+        if (status != NF_OK) return status;
     }
     if (model->options.normalize) {
         normalize_forward(a->y, a->h[model->layers], n, model->options.outputs);
@@ -126,11 +176,12 @@ nf_status nf_model_backward(nf_context *context, const nf_model *model, const fl
         size_t in = model->width[l], out = model->width[l + 1];
         float *dy = a->gradient[current], *dx = l > 0 ? a->gradient[1 - current] : NULL;
         float *dbias = model->options.bias ? gradient + model->bias_at[l] : NULL;
-        nf_status status =
-            dense_backward(context, dy, a->h[l], parameter + model->weight_at[l], n, in, out,
-                           gradient + model->weight_at[l], dbias, dx);
+        nf_status status = dense_backward(context, dy, a->h[l], parameter + model->weight_at[l], n,
+                                          in, out, gradient + model->weight_at[l], dbias, dx);
+        if (status == NF_OK && l > 0) {
+            status = activation_backward(context, model->options.activation, dx, a->h[l], n, in);
+        }
         if (status != NF_OK) return status;
-        if (l > 0) activation_backward(model->options.activation, dx, a->h[l], n * in);
         current = 1 - current;
     }
     return NF_OK;

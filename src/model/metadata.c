@@ -98,8 +98,9 @@ nf_status nf_model_set_metadata(nf_context *context, nf_model *model, const char
     nf_scope scope = nf_scope_enter(context);
     nf_status status;
     if (key == NULL || value == NULL || key[0] == '\0') {
-        status = nf_fail(context, NF_ERR_ARG, "metadata needs a key of at least one character and "
-                                              "a value: both are strings");
+        status = nf_fail(context, NF_ERR_ARG,
+                         "metadata needs a key of at least one character and "
+                         "a value: both are strings");
     } else if (nf_model_key_reserved(key)) {
         status = nf_fail(context, NF_ERR_ARG,
                          "metadata key '%.60s' is the model's own: choose another name", key);

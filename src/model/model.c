@@ -7,8 +7,7 @@
 #include "base/random.h"
 
 nf_model_options nf_model_defaults(void) {
-    return (nf_model_options){
-        .outputs = 32, .activation = NF_RELU, .bias = 1, .standardize = 1};
+    return (nf_model_options){.outputs = 32, .activation = NF_RELU, .bias = 1, .standardize = 1};
 }
 
 nf_status nf_model_options_check(nf_context *context, const nf_model_options *options) {
@@ -180,8 +179,8 @@ nf_status nf_model_set_layer(nf_context *context, nf_model *model, size_t layer,
         status = nf_fail(context, NF_ERR_ARG, "layer is %zu: the model has %zu layers, from 0",
                          layer, model->layers);
     } else if (bias != NULL && !model->options.bias) {
-        status = nf_fail(context, NF_ERR_ARG,
-                         "bias is given but the model was made without: pass NULL");
+        status =
+            nf_fail(context, NF_ERR_ARG, "bias is given but the model was made without: pass NULL");
     } else {
         out = model->width[layer + 1];
         size = out * model->width[layer];

@@ -13,7 +13,7 @@
 #include "nearfar/model.h"
 
 #define NF_MODEL_MAX_LAYERS (NF_MODEL_MAX_HIDDEN + 1)
-#define NF_MODEL_BLOCK 256 /* rows embedded at a time */
+#define NF_MODEL_BLOCK 1024 /* rows embedded at a time */
 
 typedef struct nf_entry {
     char *key, *value;
@@ -51,10 +51,10 @@ typedef struct nf_activations {
 nf_status nf_activations_scratch(nf_context *context, const nf_model *model, size_t capacity,
                                  bool backward, nf_activations *a) NF_MUST_USE;
 
-/* h[0][k] = row `index[k]` of x (row k if index is NULL) standardised with mean and std (NULL: just
- * rounded to float32), for k < n; written from row `at` of h[0] on. */
-void nf_model_gather(const nf_model *model, const double *mean, const double *std, nf_matrix x,
-                     const size_t *index, size_t n, nf_activations *a, size_t at);
+/* Rows `at` .. of h[0] = rows `index` of x (rows 0 .. n - 1 if NULL), standardised with mean and std
+ * (NULL: just rounded to float32). */
+nf_status nf_model_gather(nf_context *context, const double *mean, const double *std, nf_matrix x,
+                          const size_t *index, size_t n, nf_activations *a, size_t at) NF_MUST_USE;
 
 /* y = f(h[0]) for n rows. */
 nf_status nf_model_forward(nf_context *context, const nf_model *model, const float *parameter,

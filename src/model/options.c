@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const reserved_keys[] = {
-    "format",     "version", "inputs",      "hidden",    "outputs",
-    "activation", "bias",    "standardize", "normalize", "seed"};
+static const char *const reserved_keys[] = {"format",    "version",    "inputs", "hidden",
+                                            "outputs",   "activation", "bias",   "standardize",
+                                            "normalize", "seed"};
 
 bool nf_model_key_reserved(const char *key) {
     for (size_t i = 0; i < sizeof reserved_keys / sizeof reserved_keys[0]; i++) {
@@ -37,8 +37,8 @@ nf_status nf_model_options_write(nf_context *context, const nf_model_options *op
     if (status == NF_OK) status = nf_entries_set(context, entries, "hidden", hidden);
     if (status == NF_OK) status = set_u64(context, entries, "outputs", options->outputs);
     if (status == NF_OK) {
-        status = nf_entries_set(context, entries, "activation",
-                                nf_activation_name(options->activation));
+        status =
+            nf_entries_set(context, entries, "activation", nf_activation_name(options->activation));
     }
     if (status == NF_OK) status = set_u64(context, entries, "bias", (uint64_t)options->bias);
     if (status == NF_OK) {
@@ -152,10 +152,11 @@ static nf_status read_format(nf_context *context, const nf_safetensors *file) {
     status = require(context, file, "version", &version);
     if (status != NF_OK) return status;
     if (strcmp(version, NF_MODEL_VERSION) != 0) {
-        return nf_fail(context, NF_ERR_DATA,
-                       "model file has version '%.20s': this library reads version " NF_MODEL_VERSION
-                       "; use a newer nearfar",
-                       version);
+        return nf_fail(
+            context, NF_ERR_DATA,
+            "model file has version '%.20s': this library reads version " NF_MODEL_VERSION
+            "; use a newer nearfar",
+            version);
     }
     return NF_OK;
 }

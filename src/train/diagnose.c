@@ -39,10 +39,11 @@ static void judge_distances(nf_run *run, double *positive, size_t p, double *neg
     if (p > 0 && n > 0) {
         double area = area_under_curve(positive, p, negative, n);
         if (area < 0.5 - 3 * chance_error((double)p, (double)n)) {
-            nf_warn(run,
-                    "labels look reversed: before training, pairs called the same are farther apart "
-                    "than the others (AUC %.2f).",
-                    area);
+            nf_warn(
+                run,
+                "labels look reversed: before training, pairs called the same are farther apart "
+                "than the others (AUC %.2f).",
+                area);
         }
     }
     if (n == 0) return;
@@ -52,12 +53,13 @@ static void judge_distances(nf_run *run, double *positive, size_t p, double *neg
     if (!(median > 0 && margin > 0)) return; /* dot products, or all rows equal */
     if (median > 3 * margin || median < margin / 3) {
         run->report.suggested_margin = median;
-        nf_warn(run,
-                "the margin %.3g is far from the typical distance of a negative pair, %.3g: %s; try "
-                "a margin of %.2g.",
-                margin, median,
-                median > margin ? "few negatives are pushed" : "nearly all negatives are pushed",
-                median);
+        nf_warn(
+            run,
+            "the margin %.3g is far from the typical distance of a negative pair, %.3g: %s; try "
+            "a margin of %.2g.",
+            margin, median,
+            median > margin ? "few negatives are pushed" : "nearly all negatives are pushed",
+            median);
     }
 }
 
@@ -80,8 +82,7 @@ static nf_status split_sides(nf_run *run, const float *distance, const nf_sample
 /* Distances under the metric of negatives of row k of left and row k of right. */
 static nf_status distances(nf_run *run, nf_matrix left, nf_matrix right, float *out) {
     int64_t *index = NULL;
-    nf_status status =
-        nf_scratch(run->context, &index, left.rows, sizeof *index, "sampled pairs");
+    nf_status status = nf_scratch(run->context, &index, left.rows, sizeof *index, "sampled pairs");
     if (status != NF_OK) return status;
     for (size_t k = 0; k < left.rows; k++) index[k] = (int64_t)k;
     nf_distance_options options = nf_distance_defaults();

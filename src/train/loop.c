@@ -106,8 +106,9 @@ static nf_status send_event(nf_run *run, nf_train_event *event) {
     int stop = run->on_event != NULL ? run->on_event(run->user, event) : 0;
     run->warning[0] = '\0';
     if (stop == 0) return NF_OK;
-    return nf_fail(run->context, NF_ERR_CANCELLED, "training stopped by its callback after epoch "
-                                                   "%zu of %zu",
+    return nf_fail(run->context, NF_ERR_CANCELLED,
+                   "training stopped by its callback after epoch "
+                   "%zu of %zu",
                    event->epoch, event->epochs);
 }
 
@@ -123,9 +124,9 @@ static nf_status validate(nf_run *run, nf_train_event *event) {
     options.distance.metric = run->options.loss.pos_metric;
     options.distance.normalize = run->options.loss.normalize;
     nf_eval_result result;
-    nf_status status = nf_model_embed_rows(context, run->model, run->parameter, run->mean,
-                                           run->std, run->valid_x, run->valid_row,
-                                           run->valid_rows, &run->a, run->valid_y, d);
+    nf_status status =
+        nf_model_embed_rows(context, run->model, run->parameter, run->mean, run->std, run->valid_x,
+                            run->valid_row, run->valid_rows, &run->a, run->valid_y, d);
     if (status == NF_OK) {
         status = nf_eval(context, &options, nf_matrix_f32(run->valid_y, run->valid_rows, d),
                          (nf_labels){run->valid_labels, run->valid_rows, 0}, &result);
@@ -189,8 +190,10 @@ static nf_status run_step(nf_run *run, size_t epoch, size_t step, nf_epoch_sums 
     nf_model *model = run->model;
     nf_loss_result result;
     bool finite = true;
-    run->source.load(run, step);
-    nf_status status = nf_model_forward(context, model, run->parameter, &run->a, run->rows);
+    nf_status status = run->source.load(run, step);
+    if (status == NF_OK) {
+        status = nf_model_forward(context, model, run->parameter, &run->a, run->rows);
+    }
     if (status != NF_OK) return status;
     if (!nf_all_finite(run->a.y, run->rows * model->options.outputs)) {
         return diverged(run, epoch, "an embedding is not finite");
@@ -234,7 +237,8 @@ static nf_status run_epoch(nf_run *run, size_t epoch) {
     if (run->valid_rows == 0) run->report.best_epoch = epoch;
     check_collapse(run, &event);
     status = validate(run, &event);
-    if (status == NF_ERR_RANGE) return diverged(run, epoch, "a validation row's embedding is not finite");
+    if (status == NF_ERR_RANGE)
+        return diverged(run, epoch, "a validation row's embedding is not finite");
     if (status == NF_OK) status = send_event(run, &event);
     return status;
 }

@@ -74,17 +74,17 @@ nf_status nf_train_options_check(nf_context *context, const nf_train_options *o,
     if (status == NF_OK) status = check_enums(context, o);
     if (status == NF_OK) status = check_sizes(context, o, labels);
     if (status == NF_OK) {
-        status = check_range(context, "lr", o->lr, isfinite(o->lr) && o->lr > 0,
-                             "finite and above 0");
+        status =
+            check_range(context, "lr", o->lr, isfinite(o->lr) && o->lr > 0, "finite and above 0");
     }
     if (status == NF_OK && o->optimizer == NF_SGD) {
         status = check_range(context, "momentum", o->momentum, o->momentum >= 0 && o->momentum < 1,
                              "at least 0 and below 1");
     }
     if (status == NF_OK) {
-        status = check_range(context, "weight_decay", o->weight_decay,
-                             isfinite(o->weight_decay) && o->weight_decay >= 0,
-                             "finite and at least 0");
+        status =
+            check_range(context, "weight_decay", o->weight_decay,
+                        isfinite(o->weight_decay) && o->weight_decay >= 0, "finite and at least 0");
     }
     if (status == NF_OK && labels && o->sampling == NF_SAMPLE_PAIRS) {
         status = check_range(context, "positive_fraction", o->positive_fraction,

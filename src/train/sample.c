@@ -10,7 +10,8 @@ static nf_status sample_labels(nf_run *run, nf_sample *sample) {
     sample->count = options.count = 2 * NF_DIAGNOSE_SIDE;
     options.seed = nf_random(run->options.seed, NF_STREAM_DIAGNOSTICS, 0);
     nf_status status = nf_scratch(context, &i, sample->count, sizeof *i, "sampled pairs");
-    if (status == NF_OK) status = nf_scratch(context, &j, sample->count, sizeof *j, "sampled pairs");
+    if (status == NF_OK)
+        status = nf_scratch(context, &j, sample->count, sizeof *j, "sampled pairs");
     if (status == NF_OK) {
         status = nf_pairs_sample(context, s->partition, &options, i, j, sample->same, NULL);
     }

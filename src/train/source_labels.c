@@ -20,7 +20,7 @@ static nf_status begin_batches(nf_run *run, size_t epoch) {
     return nf_batches_create(run->context, s->partition, &options, &s->batches);
 }
 
-static void load_batch(nf_run *run, size_t step) {
+static nf_status load_batch(nf_run *run, size_t step) {
     nf_source *s = &run->source;
     size_t first = s->batches->offset[step], n = s->batches->offset[step + 1] - first;
     for (size_t k = 0; k < n; k++) {
@@ -28,8 +28,8 @@ static void load_batch(nf_run *run, size_t step) {
         s->step_row[k] = s->row[row];
         s->step_labels[k] = s->partition->class_of[row];
     }
-    nf_model_gather(run->model, run->mean, run->std, s->x, s->step_row, n, &run->a, 0);
     run->rows = n;
+    return nf_model_gather(run->context, run->mean, run->std, s->x, s->step_row, n, &run->a, 0);
 }
 
 static nf_status loss_batch(nf_run *run, nf_loss_result *result) {
@@ -69,7 +69,7 @@ static nf_status begin_pairs(nf_run *run, size_t epoch) {
     return nf_pairs_sample(run->context, s->partition, &options, s->i, s->j, s->drawn_same, NULL);
 }
 
-static void load_pairs(nf_run *run, size_t step) {
+static nf_status load_pairs(nf_run *run, size_t step) {
     nf_source *s = &run->source;
     size_t n = run->options.batch_size, first = step * n;
     for (size_t k = 0; k < n; k++) {
@@ -77,8 +77,8 @@ static void load_pairs(nf_run *run, size_t step) {
         s->step_row[n + k] = s->row[s->j[first + k]];
         s->step_same[k] = s->drawn_same[first + k];
     }
-    nf_model_gather(run->model, run->mean, run->std, s->x, s->step_row, 2 * n, &run->a, 0);
     run->rows = 2 * n;
+    return nf_model_gather(run->context, run->mean, run->std, s->x, s->step_row, 2 * n, &run->a, 0);
 }
 
 static nf_status plan_pairs(nf_run *run) {

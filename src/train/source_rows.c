@@ -22,7 +22,7 @@ static nf_status begin_rows(nf_run *run, size_t epoch) {
     return NF_OK;
 }
 
-static void load_rows(nf_run *run, size_t step) {
+static nf_status load_rows(nf_run *run, size_t step) {
     nf_source *s = &run->source;
     size_t first = step * run->options.batch_size;
     size_t end = step + 1 < s->steps ? first + run->options.batch_size : s->rows, n = end - first;
@@ -31,9 +31,11 @@ static void load_rows(nf_run *run, size_t step) {
         s->step_same[k] = s->same[pair[k]];
         if (s->weight != NULL) s->step_weight[k] = s->weight[pair[k]];
     }
-    nf_model_gather(run->model, run->mean, run->std, s->x, pair, n, &run->a, 0);
-    nf_model_gather(run->model, run->mean, run->std, s->right, pair, n, &run->a, n);
     run->rows = 2 * n;
+    nf_status status =
+        nf_model_gather(run->context, run->mean, run->std, s->x, pair, n, &run->a, 0);
+    if (status != NF_OK) return status;
+    return nf_model_gather(run->context, run->mean, run->std, s->right, pair, n, &run->a, n);
 }
 
 nf_status nf_source_rows(nf_run *run, nf_matrix left, nf_matrix right, const uint8_t *same,
@@ -42,8 +44,14 @@ nf_status nf_source_rows(nf_run *run, nf_matrix left, nf_matrix right, const uin
     nf_context *context = run->context;
     size_t n = left.rows, batch = run->options.batch_size;
     bool all = run->options.sampling == NF_SAMPLE_ALL || batch >= n;
-    *s = (nf_source){.begin_epoch = begin_rows, .load = load_rows, .loss = nf_source_loss_pairs,
-                     .x = left, .right = right, .rows = n, .same = same, .weight = weight};
+    *s = (nf_source){.begin_epoch = begin_rows,
+                     .load = load_rows,
+                     .loss = nf_source_loss_pairs,
+                     .x = left,
+                     .right = right,
+                     .rows = n,
+                     .same = same,
+                     .weight = weight};
     /* A last step shorter than half of batch_size is folded into the one before. */
     s->steps = all ? 1 : nf_max_size(1, n / batch + (n % batch >= batch - batch / 2));
     size_t largest = s->steps == 1 ? n : nf_max_size(batch, n - (s->steps - 1) * batch);

@@ -94,8 +94,7 @@ static void take_classes(const nf_partition *partition, const size_t *row, size_
 }
 
 /* Hold rows out unless that leaves a side without pairs to learn from or to measure. */
-static nf_status split_rows(nf_run *run, const nf_partition *partition, double fraction,
-                            split *s) {
+static nf_status split_rows(nf_run *run, const nf_partition *partition, double fraction, split *s) {
     nf_context *context = run->context;
     size_t n = partition->labelled, *count = NULL;
     nf_status status = nf_scratch(context, &s->train, n, sizeof(size_t), "training rows");
@@ -203,8 +202,9 @@ static nf_status check_pairs(nf_context *context, nf_matrix left, nf_matrix righ
                              const uint8_t *same, const double *weight) {
     size_t n = left.rows, positives = 0;
     if (right.rows != n) {
-        return nf_fail(context, NF_ERR_ARG, "right has %zu rows and left %zu: a pair needs one of "
-                                            "each",
+        return nf_fail(context, NF_ERR_ARG,
+                       "right has %zu rows and left %zu: a pair needs one of "
+                       "each",
                        right.rows, n);
     }
     if (n > 0 && same == NULL) {
@@ -223,13 +223,15 @@ static nf_status check_pairs(nf_context *context, nf_matrix left, nf_matrix righ
         positives += same[k];
     }
     if (n < 2) {
-        return nf_fail(context, NF_ERR_DATA, "%zu pair%s: training needs at least one positive and "
-                                             "one negative pair",
+        return nf_fail(context, NF_ERR_DATA,
+                       "%zu pair%s: training needs at least one positive and "
+                       "one negative pair",
                        n, n == 1 ? "" : "s");
     }
     if (positives == 0 || positives == n) {
-        return nf_fail(context, NF_ERR_DATA, "all %zu pairs are %s: contrastive loss has no %s "
-                                             "pairs",
+        return nf_fail(context, NF_ERR_DATA,
+                       "all %zu pairs are %s: contrastive loss has no %s "
+                       "pairs",
                        n, positives == 0 ? "negative" : "positive",
                        positives == 0 ? "positive" : "negative");
     }
@@ -237,9 +239,8 @@ static nf_status check_pairs(nf_context *context, nf_matrix left, nf_matrix righ
 }
 
 nf_status nf_train_rows(nf_context *context, nf_model *model, nf_matrix left, nf_matrix right,
-                        const uint8_t *same, const double *weight,
-                        const nf_train_options *options, nf_train_fn on_event, void *user,
-                        nf_train_report *report) {
+                        const uint8_t *same, const double *weight, const nf_train_options *options,
+                        nf_train_fn on_event, void *user, nf_train_report *report) {
     nf_scope scope = nf_scope_enter(context);
     nf_run run = new_run(context, model, options, on_event, user);
     nf_status status = nf_train_options_check(context, &run.options, false);

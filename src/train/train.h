@@ -22,7 +22,7 @@ typedef struct nf_source {
     size_t steps;    /* per epoch */
     size_t capacity; /* most rows of one step */
     nf_status (*begin_epoch)(nf_run *run, size_t epoch);
-    void (*load)(nf_run *run, size_t step);
+    nf_status (*load)(nf_run *run, size_t step);
     nf_status (*loss)(nf_run *run, nf_loss_result *result);
     nf_matrix x, right; /* inputs; right: second rows of offline pairs */
     size_t rows;        /* training rows, or offline pairs */
@@ -62,14 +62,14 @@ struct nf_run {
 
     double *mean, *std; /* NULL without standardisation */
     float *parameter, *next, *gradient, *best;
-    float *moment[2];  /* SGD uses the first */
-    double power[2];   /* beta^t of Adam */
+    float *moment[2]; /* SGD uses the first */
+    double power[2];  /* beta^t of Adam */
     uint64_t step, total_steps;
     size_t rows; /* of this step */
     nf_activations a;
 
     nf_matrix valid_x;
-    const size_t *valid_row; /* row of valid_x; NULL: all in order */
+    const size_t *valid_row;     /* row of valid_x; NULL: all in order */
     const int64_t *valid_labels; /* class numbers */
     size_t valid_rows;
     float *valid_y;

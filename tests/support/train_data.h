@@ -34,7 +34,8 @@ static inline nf_train_data view(const dataset *data) {
                            .labels = {data->labels, data->n, 0}};
 }
 
-static inline nf_model *new_model(nf_context *context, size_t hidden, size_t outputs, int standardize) {
+static inline nf_model *new_model(nf_context *context, size_t hidden, size_t outputs,
+                                  int standardize) {
     nf_model_options o = nf_model_defaults();
     o.inputs = D;
     o.hidden_layers = hidden > 0;

@@ -65,8 +65,7 @@ static void loading_gives_the_model_that_was_saved(void **state) {
                     a->outputs == b->outputs && a->activation == b->activation &&
                     a->bias == b->bias && a->standardize == b->standardize &&
                     a->normalize == b->normalize && a->seed == b->seed);
-        assert_memory_equal(model->parameter, loaded->parameter,
-                            model->parameters * sizeof(float));
+        assert_memory_equal(model->parameter, loaded->parameter, model->parameters * sizeof(float));
         assert_true(loaded->fitted == (kind >> 1));
         if (kind >> 1) {
             assert_memory_equal(nf_model_mean(model), nf_model_mean(loaded), 5 * sizeof(double));
@@ -152,16 +151,22 @@ static const float weight_values[6] = {1, 2, 3, 4, 5, 6}, bias_values[3] = {0};
 /* A right file: 2 inputs, 3 outputs, one layer. */
 static craft good_file(void) {
     static const double std_values[2] = {1, 2};
-    return (craft){
-        .metadata = {{"activation", "relu"}, {"bias", "1"}, {"format", "nearfar-model"},
-                     {"hidden", ""}, {"inputs", "2"}, {"normalize", "0"}, {"outputs", "3"},
-                     {"seed", "7"}, {"standardize", "1"}, {"version", "1"}},
-        .tensor = {{"input.mean", NF_DTYPE_F64, 1, {2}, 2, mean_values},
-                   {"input.std", NF_DTYPE_F64, 1, {2}, 2, std_values},
-                   {"layers.0.weight", NF_DTYPE_F32, 2, {3, 2}, 6, weight_values},
-                   {"layers.0.bias", NF_DTYPE_F32, 1, {3}, 3, bias_values}},
-        .entries = 10,
-        .tensors = 4};
+    return (craft){.metadata = {{"activation", "relu"},
+                                {"bias", "1"},
+                                {"format", "nearfar-model"},
+                                {"hidden", ""},
+                                {"inputs", "2"},
+                                {"normalize", "0"},
+                                {"outputs", "3"},
+                                {"seed", "7"},
+                                {"standardize", "1"},
+                                {"version", "1"}},
+                   .tensor = {{"input.mean", NF_DTYPE_F64, 1, {2}, 2, mean_values},
+                              {"input.std", NF_DTYPE_F64, 1, {2}, 2, std_values},
+                              {"layers.0.weight", NF_DTYPE_F32, 2, {3, 2}, 6, weight_values},
+                              {"layers.0.bias", NF_DTYPE_F32, 1, {3}, 3, bias_values}},
+                   .entries = 10,
+                   .tensors = 4};
 }
 
 static void set(craft *file, const char *key, const char *value) {
@@ -192,10 +197,10 @@ static void wrong_files_are_named(void **state) {
     nf_context *context = test_context(1);
     craft file = good_file();
     assert_ok(context, load(context, &file));
-#define REFUSED(change, text)                                       \
-    do {                                                            \
-        file = good_file();                                         \
-        change;                                                     \
+#define REFUSED(change, text)                                           \
+    do {                                                                \
+        file = good_file();                                             \
+        change;                                                         \
         assert_fails(context, load(context, &file), NF_ERR_DATA, text); \
     } while (0)
     REFUSED(set(&file, "format", "pt"), "not a nearfar model: its format is 'pt'");

@@ -305,13 +305,15 @@ static void split_is_stratified_and_seeded(void **state) {
     nf_context *context = test_context(1);
     enum { N = 127 };
     int64_t labels[N];
-    for (size_t r = 0; r < N; r++) labels[r] = r < 100 ? (int64_t)r % 2 : r < 125 ? 2 : 3 + (int64_t)r;
+    for (size_t r = 0; r < N; r++)
+        labels[r] = r < 100 ? (int64_t)r % 2 : r < 125 ? 2 : 3 + (int64_t)r;
     labels[50] = -1;
     nf_partition *partition = NULL;
     assert_ok(context, nf_partition_create(context, (nf_labels){labels, N, 1}, &partition));
     nf_scope scope = nf_scope_enter(context);
     size_t train[N], valid[N], train_rows, valid_rows, other[N];
-    assert_ok(context, nf_split(context, partition, 0.1, 9, train, &train_rows, valid, &valid_rows));
+    assert_ok(context,
+              nf_split(context, partition, 0.1, 9, train, &train_rows, valid, &valid_rows));
     /* 49 -> 5, 50 -> 5, 25 -> 3 (2.5 rounded up), lone rows stay */
     assert_int_equal(valid_rows, 13);
     assert_int_equal(train_rows, 126 - 13);
@@ -322,7 +324,8 @@ static void split_is_stratified_and_seeded(void **state) {
     for (size_t k = 0; k < train_rows; k++) seen[train[k]]++;
     for (size_t k = 0; k < valid_rows; k++) seen[valid[k]]++;
     for (size_t r = 0; r < N; r++) assert_int_equal(seen[r], r != 50);
-    assert_ok(context, nf_split(context, partition, 0.1, 10, train, &train_rows, other, &valid_rows));
+    assert_ok(context,
+              nf_split(context, partition, 0.1, 10, train, &train_rows, other, &valid_rows));
     assert_memory_not_equal(valid, other, valid_rows * sizeof *valid);
     assert_int_equal(nf_scope_leave(context, scope, NF_OK), NF_OK);
     nf_partition_free(context, partition);

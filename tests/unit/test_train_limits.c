@@ -55,7 +55,8 @@ static void lone_rows_and_reversed_labels_are_told(void **state) {
     /* Same label at opposite ends, different labels near: row r and r + 60 differ only in label. */
     for (size_t r = 0; r < 60; r++) {
         double end = r % 2 == 0 ? 40 : -40;
-        for (size_t c = 0; c < D; c++) data.x[r * D + c] = data.x[(r + 60) * D + c] = end + (double)c;
+        for (size_t c = 0; c < D; c++)
+            data.x[r * D + c] = data.x[(r + 60) * D + c] = end + (double)c;
         data.labels[r] = (int64_t)(r / 2);
         data.labels[r + 60] = 30 + (int64_t)(r / 2);
     }
@@ -66,7 +67,8 @@ static void lone_rows_and_reversed_labels_are_told(void **state) {
     data.labels[119] = 1001;
     event_log lone = {0};
     log_run(context, &data, &o, 1, &lone, &report);
-    test_assert_contains(lone.warnings, "4 of 62 classes have one training row", __FILE__, __LINE__);
+    test_assert_contains(lone.warnings, "4 of 62 classes have one training row", __FILE__,
+                         __LINE__);
     free_data(&data);
     nf_context_free(context);
 }
@@ -143,11 +145,12 @@ static void bad_options_are_named(void **state) {
     nf_model *model = new_model(context, 0, 4, 1);
     dataset data = make_data(10, 20, 5);
     nf_train_data d = view(&data);
-#define REFUSED(change, text)                                                                   \
-    do {                                                                                        \
-        nf_train_options o = nf_train_defaults();                                               \
-        change;                                                                                 \
-        assert_fails(context, nf_train(context, model, &d, &o, NULL, NULL, NULL), NF_ERR_ARG, text); \
+#define REFUSED(change, text)                                                                 \
+    do {                                                                                      \
+        nf_train_options o = nf_train_defaults();                                             \
+        change;                                                                               \
+        assert_fails(context, nf_train(context, model, &d, &o, NULL, NULL, NULL), NF_ERR_ARG, \
+                     text);                                                                   \
     } while (0)
     REFUSED(o.lr = 0, "lr is 0");
     REFUSED(o.lr = NAN, "lr is nan");

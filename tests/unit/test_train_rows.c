@@ -160,11 +160,10 @@ static void standardisation_covers_both_sides(void **state) {
     nf_model *model = linear(context, D, 3, 1), *other = linear(context, D, 3, 1);
     nf_train_options o = seed_options(context);
     o.epochs = 1;
-    assert_ok(context, nf_train_rows(context, model, nf_matrix_f32(p.left, N, D),
-                                     nf_matrix_f32(p.right, N, D), p.same, NULL, &o, NULL, NULL,
-                                     NULL));
     assert_ok(context,
-              nf_model_fit_standardization(context, other, nf_matrix_f32(both, 2 * N, D)));
+              nf_train_rows(context, model, nf_matrix_f32(p.left, N, D),
+                            nf_matrix_f32(p.right, N, D), p.same, NULL, &o, NULL, NULL, NULL));
+    assert_ok(context, nf_model_fit_standardization(context, other, nf_matrix_f32(both, 2 * N, D)));
     assert_memory_equal(nf_model_mean(model), nf_model_mean(other), D * sizeof(double));
     assert_memory_equal(nf_model_std(model), nf_model_std(other), D * sizeof(double));
     nf_model_free(context, model);
@@ -192,9 +191,9 @@ static void reversed_flags_are_told(void **state) {
         nf_train_options o = seed_options(context);
         o.epochs = 1;
         told t = {""};
-        assert_ok(context, nf_train_rows(context, model, nf_matrix_f32(p.left, N, D),
-                                         nf_matrix_f32(p.right, N, D), p.same, NULL, &o, listen, &t,
-                                         NULL));
+        assert_ok(context,
+                  nf_train_rows(context, model, nf_matrix_f32(p.left, N, D),
+                                nf_matrix_f32(p.right, N, D), p.same, NULL, &o, listen, &t, NULL));
         assert_int_equal(strstr(t.text, "labels look reversed") != NULL, reversed);
         for (size_t k = 0; k < N; k++) p.same[k] = !p.same[k];
         nf_model_free(context, model);
@@ -209,8 +208,9 @@ static void bad_pairs_are_refused(void **state) {
     make_pairs(70, &p);
     nf_model *model = linear(context, D, 3, 0);
     nf_matrix left = nf_matrix_f32(p.left, N, D), right = nf_matrix_f32(p.right, N, D);
-#define REFUSED(status, text, l, r, same, weight)                                                \
-    assert_fails(context, nf_train_rows(context, model, l, r, same, weight, NULL, NULL, NULL, NULL), \
+#define REFUSED(status, text, l, r, same, weight)                                           \
+    assert_fails(context,                                                                   \
+                 nf_train_rows(context, model, l, r, same, weight, NULL, NULL, NULL, NULL), \
                  status, text)
     nf_matrix fewer = nf_matrix_f32(p.right, N - 1, D), narrow = nf_matrix_f32(p.left, N, D - 1);
     REFUSED(NF_ERR_ARG, "right has 63 rows and left 64", left, fewer, p.same, NULL);
