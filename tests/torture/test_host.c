@@ -12,6 +12,7 @@
 #include <math.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -178,6 +179,56 @@ static void forked_children_give_the_same_bytes(void **state) {
     free(w);
 }
 
+typedef struct busy {
+    atomic_int stop, wrong;
+} busy;
+
+static void *call_until_told(void *argument) {
+    busy *b = argument;
+    nf_context *context = test_context(2);
+    work *w = make_work(5);
+    uint64_t want = run_work(context, w);
+    while (!atomic_load(&b->stop)) {
+        if (run_work(context, w) != want) atomic_store(&b->wrong, 1);
+    }
+    nf_context_free(context);
+    free(w);
+    return NULL;
+}
+
+/* A fork in the middle of another thread's call: the child may use any context of its own. */
+static void children_of_a_busy_process_work(void **state) {
+    (void)state;
+#if defined(__SANITIZE_THREAD__)
+    skip();
+#endif
+    busy b = {0};
+    pthread_t thread;
+    nf_context *context = test_context(2); /* idle at the fork */
+    work *w = make_work(6);
+    uint64_t want = run_work(context, w);
+    assert_int_equal(pthread_create(&thread, NULL, call_until_told, &b), 0);
+    for (int child = 0; child < 12; child++) {
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+            alarm(20);
+            nf_context *own = test_context(2);
+            int right = run_work(own, w) == want && run_work(context, w) == want;
+            nf_context_free(own);
+            _exit(right ? 0 : 1);
+        }
+        int code;
+        assert_int_equal(waitpid(pid, &code, 0), pid);
+        assert_int_equal(code, 0);
+    }
+    atomic_store(&b.stop, 1);
+    pthread_join(thread, NULL);
+    assert_int_equal(b.wrong, 0);
+    nf_context_free(context);
+    free(w);
+}
+
 static void threads_that_cannot_be_made_change_nothing(void **state) {
     (void)state;
     work *w = make_work(4);
@@ -318,6 +369,7 @@ int main(void) {
         cmocka_unit_test(the_host_is_left_as_it_was),
         cmocka_unit_test(the_control_word_and_flags_survive),
         cmocka_unit_test(forked_children_give_the_same_bytes),
+        cmocka_unit_test(children_of_a_busy_process_work),
         cmocka_unit_test(threads_that_cannot_be_made_change_nothing),
         cmocka_unit_test(many_contexts_at_once),
         cmocka_unit_test(a_long_call_stops_within_a_fifth_of_a_second),
