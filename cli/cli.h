@@ -40,23 +40,23 @@ typedef struct cli cli;
 typedef struct cli_command {
     const char *name;
     unsigned bit;
-    const char *summary;         /* one line */
-    const char *usage[5];        /* forms, without the name of the program; NULL ends */
-    cli_example examples[6];     /* line NULL ends */
-    const char *details;         /* paragraphs, or NULL */
-    bool shows_loss;             /* --help prints the formulas of the loss */
-    size_t operands;             /* at most */
-    const char *operand_values;  /* completion: words an operand may be, or NULL for files */
+    const char *summary;        /* one line */
+    const char *usage[5];       /* forms, without the name of the program; NULL ends */
+    cli_example examples[6];    /* line NULL ends */
+    const char *details;        /* paragraphs, or NULL */
+    bool shows_loss;            /* --help prints the formulas of the loss */
+    size_t operands;            /* at most */
+    const char *operand_values; /* completion: words an operand may be, or NULL for files */
     int (*run)(cli *app);
 } cli_command;
 
 typedef struct cli_progress {
-    const char *label;  /* NULL: nothing under way */
-    double start;       /* seconds */
-    double drawn;       /* time of the last drawing */
-    double from, to;    /* share of the whole that the running call covers */
-    bool visible;       /* a bar stands on the current line of the terminal */
-    bool polling_only;  /* do not draw, only look for interruption */
+    const char *label; /* NULL: nothing under way */
+    double start;      /* seconds */
+    double drawn;      /* time of the last drawing */
+    double from, to;   /* share of the whole that the running call covers */
+    bool visible;      /* a bar stands on the current line of the terminal */
+    bool polling_only; /* do not draw, only look for interruption */
 } cli_progress;
 
 struct cli {
@@ -152,9 +152,7 @@ void cli_row(cli *app, const char *name, const char *format, ...) CLI_PRINTF(3, 
 void cli_row_number(cli *app, const char *name, double value); /* 6 digits; "-" if undefined */
 void cli_row_count(cli *app, const char *name, uint64_t value);
 
-static inline bool cli_given(const cli *app, cli_option_id id) {
-    return app->args.option[id].set;
-}
+static inline bool cli_given(const cli *app, cli_option_id id) { return app->args.option[id].set; }
 static inline const cli_value *cli_get(const cli *app, cli_option_id id) {
     return &app->args.option[id];
 }

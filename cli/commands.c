@@ -4,20 +4,20 @@
 
 #include "cli.h"
 
-
 const cli_command cli_commands[] = {
     {.name = "train",
      .bit = ON_TRAIN,
      .summary = "learn an embedding from labelled rows or from pairs",
      .usage = {"train DATA [--labels FILE|:COLUMN] -o MODEL.safetensors [options]",
                "train --left FILE --right FILE --same FILE -o MODEL.safetensors [options]"},
-     .examples = {{"nearfar train digits -o model.safetensors", "linear model of the bundled digits"},
-                  {"nearfar train x.npy --labels y.npy --hidden 256,128 --dim 32 -o model.safetensors",
-                   "two hidden layers"},
-                  {"nearfar train iris.csv --labels :species --loss hinge --margin 4 -o iris.safetensors",
-                   "a CSV with its own column of labels"},
-                  {"nearfar train --left l.npy --right r.npy --same s.npy --no-bias -o w.safetensors",
-                   "y = W x from pairs made beforehand"}},
+     .examples =
+         {{"nearfar train digits -o model.safetensors", "linear model of the bundled digits"},
+          {"nearfar train x.npy --labels y.npy --hidden 256,128 --dim 32 -o model.safetensors",
+           "two hidden layers"},
+          {"nearfar train iris.csv --labels :species --loss hinge --margin 4 -o iris.safetensors",
+           "a CSV with its own column of labels"},
+          {"nearfar train --left l.npy --right r.npy --same s.npy --no-bias -o w.safetensors",
+           "y = W x from pairs made beforehand"}},
      .details =
          "DATA is .npy, .npz (or file.npz:member), CSV or TSV, svmlight or IDX, each also gzipped; "
          "'digits', 'digits-train' and 'digits-test' are the bundled set and its two halves.\n"
@@ -86,7 +86,8 @@ const cli_command cli_commands[] = {
     {.name = "pairs",
      .bit = ON_PAIRS,
      .summary = "split rows into same-label and different-label pairs",
-     .usage = {"pairs --labels FILE", "pairs --labels FILE --all positive|negative|both -o PAIRS.npy",
+     .usage = {"pairs --labels FILE",
+               "pairs --labels FILE --all positive|negative|both -o PAIRS.npy",
                "pairs --labels FILE -n N [--positive-fraction F] -o PAIRS.npz|PAIRS.npy",
                "pairs --labels FILE -n N --data X --left L.npy --right R.npy --same S.npy"},
      .examples = {{"nearfar pairs --labels y.npy", "classes, and how many pairs there are"},
@@ -101,7 +102,8 @@ const cli_command cli_commands[] = {
          "A pair (i, j) has i < j; it is positive when both rows have one label. An .npy holds "
          "int64 rows i, j, same; an .npz holds i, j, same and weight.\n"
          "Drawn pairs are uniform within each side: a class of n rows is chosen with probability "
-         "proportional to n (n - 1) / 2. The weight 1 / (P p), P all pairs and p the probability of "
+         "proportional to n (n - 1) / 2. The weight 1 / (P p), P all pairs and p the probability "
+         "of "
          "the pair, makes the weighted mean over the drawn pairs an unbiased estimate of the mean "
          "over all.",
      .operands = 0,
@@ -114,11 +116,11 @@ const cli_command cli_commands[] = {
      .examples = {{"nearfar distances x.npy -o d.npy", "n x n"},
                   {"nearfar distances x.npy y.npy --metric cosine -o d.npy", "n x m"},
                   {"nearfar distances x.npy --condensed -o d.npy", "as SciPy's pdist"},
-                  {"nearfar distances x.npy --pairs pairs.npz -o d.npy",
-                   "only the listed pairs"}},
-     .details = "Computed from differences, so near rows do not cancel, and written block by block: "
-                "memory does not grow with the number of distances. dot is negated (a larger "
-                "product is nearer); cosine is 1 - cos.",
+                  {"nearfar distances x.npy --pairs pairs.npz -o d.npy", "only the listed pairs"}},
+     .details =
+         "Computed from differences, so near rows do not cancel, and written block by block: "
+         "memory does not grow with the number of distances. dot is negated (a larger "
+         "product is nearer); cosine is 1 - cos.",
      .operands = 2,
      .operand_values = "digits digits-train digits-test",
      .run = cli_run_distances},
@@ -126,11 +128,13 @@ const cli_command cli_commands[] = {
      .bit = ON_KNN,
      .summary = "exact nearest neighbours",
      .usage = {"knn A [B] -k K -o IDX.npy [--distances D.npy] [--metric METRIC]"},
-     .examples = {{"nearfar knn x.npy -k 10 -o idx.npy", "within one set, a row is not its own neighbour"},
+     .examples = {{"nearfar knn x.npy -k 10 -o idx.npy",
+                   "within one set, a row is not its own neighbour"},
                   {"nearfar knn q.npy r.npy -k 5 -o idx.npy --distances d.npy",
                    "the rows of r nearest to each row of q"}},
-     .details = "Row i of the result holds the indices of the k nearest rows, nearest first, ties by "
-                "the smaller index.",
+     .details =
+         "Row i of the result holds the indices of the k nearest rows, nearest first, ties by "
+         "the smaller index.",
      .operands = 2,
      .operand_values = "digits digits-train digits-test",
      .run = cli_run_knn},

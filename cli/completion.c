@@ -46,10 +46,11 @@ static void bash_command(const cli_command *command) {
 }
 
 static void print_bash(void) {
-    printf("# bash completion for nearfar\n_nearfar() {\n"
-           "    local current=\"${COMP_WORDS[COMP_CWORD]}\" previous=\"${COMP_WORDS[COMP_CWORD-1]}\"\n"
-           "    local command=\"${COMP_WORDS[1]}\" words= values= files=0\n"
-           "    if ((COMP_CWORD == 1)); then\n        COMPREPLY=($(compgen -W '");
+    printf(
+        "# bash completion for nearfar\n_nearfar() {\n"
+        "    local current=\"${COMP_WORDS[COMP_CWORD]}\" previous=\"${COMP_WORDS[COMP_CWORD-1]}\"\n"
+        "    local command=\"${COMP_WORDS[1]}\" words= values= files=0\n"
+        "    if ((COMP_CWORD == 1)); then\n        COMPREPLY=($(compgen -W '");
     for (const cli_command *command = cli_commands; command->name != NULL; command++) {
         printf("%s ", command->name);
     }
@@ -155,6 +156,6 @@ int cli_run_completion(cli *app) {
         return CLI_OK;
     }
     return cli_fail(app, CLI_USAGE, "completion needs the name of a shell, bash or zsh%s%s%s",
-                    shell[0] != '\0' ? ", not '" : "", shell[0] != '\0' ? cli_quote(shell).text : "",
-                    shell[0] != '\0' ? "'" : "");
+                    shell[0] != '\0' ? ", not '" : "",
+                    shell[0] != '\0' ? cli_quote(shell).text : "", shell[0] != '\0' ? "'" : "");
 }

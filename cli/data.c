@@ -22,7 +22,8 @@ static bool is_text_table(const char *source) {
 
 static double element(nf_matrix x, size_t row, size_t column) {
     size_t at = row * x.ld + column;
-    return x.type == NF_FLOAT64 ? ((const double *)x.data)[at] : (double)((const float *)x.data)[at];
+    return x.type == NF_FLOAT64 ? ((const double *)x.data)[at]
+                                : (double)((const float *)x.data)[at];
 }
 
 /* NaN and Inf are found here, where the file's name is known. */
@@ -100,7 +101,8 @@ static int load_label_file(cli *app, const char *source, cli_rows *rows) {
 int cli_load_labels(cli *app, const char *source, cli_rows *rows) {
     *rows = (cli_rows){.source = source};
     if (source[0] == ':') {
-        return cli_fail(app, CLI_USAGE, "--labels '%s' names a column, but there is no table to take "
+        return cli_fail(app, CLI_USAGE,
+                        "--labels '%s' names a column, but there is no table to take "
                         "it from: name a file",
                         cli_quote(source).text);
     }

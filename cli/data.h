@@ -10,7 +10,7 @@ typedef struct cli_rows {
     const nf_table *names;         /* the one of the two that holds the labels, or NULL */
     double *widened;               /* x as float64, made by cli_match_types */
     nf_matrix x;
-    nf_labels labels;              /* data NULL without labels */
+    nf_labels labels; /* data NULL without labels */
 } cli_rows;
 
 /* Load rows from `source`. `labels` is the value of a --labels option (a file or :COLUMN) or NULL;

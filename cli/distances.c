@@ -13,8 +13,8 @@ static const char *const npy_only[] = {".npy", NULL};
 typedef struct job {
     nf_distance_options options;
     cli_rows a, b;
-    nf_matrix y;                     /* b's rows, or a's */
-    nf_array *i, *j;                 /* of --pairs */
+    nf_matrix y;     /* b's rows, or a's */
+    nf_array *i, *j; /* of --pairs */
     nf_npy_writer *writer;
     void *block;
     int ndim;
@@ -274,8 +274,8 @@ static int run(cli *app, job *work) {
     if (code == CLI_OK) code = plan(app, work);
     if (code != CLI_OK) return code;
     const char *path = cli_output_path(app, OPT_OUTPUT);
-    nf_status status = nf_npy_open(app->context, path, result_type(work), work->ndim, work->shape,
-                                   &work->writer);
+    nf_status status =
+        nf_npy_open(app->context, path, result_type(work), work->ndim, work->shape, &work->writer);
     code = cli_status(app, status, cli_quote(path).text);
     if (code != CLI_OK) return code;
     cli_progress_begin(app, "distances");

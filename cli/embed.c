@@ -55,7 +55,8 @@ int cli_run_embed(cli *app) {
     nf_model *model = NULL;
     cli_rows data = {0};
     if (app->args.operands < 2) {
-        return cli_fail(app, CLI_USAGE, "embed needs a model and rows: nearfar embed MODEL DATA -o "
+        return cli_fail(app, CLI_USAGE,
+                        "embed needs a model and rows: nearfar embed MODEL DATA -o "
                         "EMB.npy");
     }
     if (!cli_given(app, OPT_OUTPUT)) {

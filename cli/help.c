@@ -53,8 +53,9 @@ static void print_example(const cli_example *example, size_t width) {
 
 static void print_option(const cli_option *option, size_t width) {
     char left[64], text[640], fallback[64];
-    int used = option->letter != 0 ? snprintf(left, sizeof left, "  -%c, --%s", option->letter, option->name)
-                                   : snprintf(left, sizeof left, "      --%s", option->name);
+    int used = option->letter != 0
+                   ? snprintf(left, sizeof left, "  -%c, --%s", option->letter, option->name)
+                   : snprintf(left, sizeof left, "      --%s", option->name);
     if (option->argument != NULL && used > 0) {
         snprintf(left + used, sizeof left - (size_t)used, " %s", option->argument);
     }
@@ -97,10 +98,11 @@ static void print_options(unsigned command, size_t width) {
 /* Training weighs the sides in its own way unless told otherwise. */
 void cli_training_text(char *buffer, size_t size) {
     const nf_loss loss = nf_train_defaults().loss;
-    snprintf(buffer, size,
-             "Training reduces by %s where the preset says mean, and then takes pos_weight %g unless "
-             "--pos-weight sets it: a pull as strong as the push collapses classes onto each other.",
-             nf_reduction_name(loss.reduction), loss.pos_weight);
+    snprintf(
+        buffer, size,
+        "Training reduces by %s where the preset says mean, and then takes pos_weight %g unless "
+        "--pos-weight sets it: a pull as strong as the push collapses classes onto each other.",
+        nf_reduction_name(loss.reduction), loss.pos_weight);
 }
 
 static void print_loss(size_t width, bool training) {
@@ -121,9 +123,10 @@ static void print_loss(size_t width, bool training) {
 }
 
 static void print_exit_codes(void) {
-    printf("\nExit status\n"
-           "  0 success, 1 failed, 2 wrong usage, 3 bad data, 4 training diverged, 5 out of memory,\n"
-           "  6 reading or writing failed, 130 or 143 interrupted\n");
+    printf(
+        "\nExit status\n"
+        "  0 success, 1 failed, 2 wrong usage, 3 bad data, 4 training diverged, 5 out of memory,\n"
+        "  6 reading or writing failed, 130 or 143 interrupted\n");
 }
 
 void cli_print_command_help(const cli_command *command) {

@@ -159,8 +159,7 @@ static int show_model(cli *app, json_t *document, const nf_model *model) {
         nf_model_weight(model, l, &out, &in);
         bool bias = nf_model_bias(model, l) != NULL;
         bool last = l + 1 == nf_model_layers(model);
-        const char *activation = last ? "linear"
-                                 : options->activation == NF_TANH ? "tanh" : "relu";
+        const char *activation = last ? "linear" : options->activation == NF_TANH ? "tanh" : "relu";
         json_t *layer = json_object();
         cli_json_count(layer, "in", in);
         cli_json_count(layer, "out", out);
@@ -255,12 +254,8 @@ static int show_content(cli *app, json_t *document, const content *file) {
     case NF_FORMAT_SAFETENSORS: return show_safetensors(app, document, file);
     case NF_FORMAT_CSV:
     case NF_FORMAT_SVMLIGHT: return load_and_show_table(app, document, file->source);
-    case NF_FORMAT_NPY:
-        status = nf_npy_parse(app->context, file->bytes, file->size, &array);
-        break;
-    case NF_FORMAT_IDX:
-        status = nf_idx_parse(app->context, file->bytes, file->size, &array);
-        break;
+    case NF_FORMAT_NPY: status = nf_npy_parse(app->context, file->bytes, file->size, &array); break;
+    case NF_FORMAT_IDX: status = nf_idx_parse(app->context, file->bytes, file->size, &array); break;
     case NF_FORMAT_UNKNOWN:
     default:
         return cli_fail(app, CLI_DATA,
@@ -307,9 +302,9 @@ static int show_member(cli *app, json_t *document, const char *source) {
 
 static bool is_bundled(const char *source) {
     struct stat status;
-    return stat(source, &status) != 0 && (strcmp(source, "digits") == 0 ||
-                                          strcmp(source, "digits-train") == 0 ||
-                                          strcmp(source, "digits-test") == 0);
+    return stat(source, &status) != 0 &&
+           (strcmp(source, "digits") == 0 || strcmp(source, "digits-train") == 0 ||
+            strcmp(source, "digits-test") == 0);
 }
 
 int cli_run_info(cli *app) {

@@ -64,14 +64,14 @@ void cli_json_flag(json_t *object, const char *key, bool value) {
 
 void cli_json_shape(json_t *object, const char *key, size_t ndim, const size_t *shape) {
     json_t *list = json_array();
-    for (size_t i = 0; i < ndim; i++) json_array_append_new(list, json_integer((json_int_t)shape[i]));
+    for (size_t i = 0; i < ndim; i++)
+        json_array_append_new(list, json_integer((json_int_t)shape[i]));
     json_object_set_new(object, key, list);
 }
 
 int cli_json_print(cli *app, json_t *document) {
-    char *text = document != NULL
-                     ? json_dumps(document, JSON_INDENT(2) | JSON_REAL_PRECISION(17))
-                     : NULL;
+    char *text =
+        document != NULL ? json_dumps(document, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(document);
     if (text == NULL || cli_json_lost()) {
         free(text);

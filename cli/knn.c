@@ -38,7 +38,8 @@ static int find(cli *app, const cli_rows *query, const cli_rows *reference, size
     size_t available = reference->x.rows - (self && reference->x.rows > 0 ? 1 : 0);
     size_t rows = query->x.rows;
     if (k > available) {
-        return cli_fail(app, CLI_USAGE, "-k is %zu, but %s offers each row only %zu neighbour%s%s: "
+        return cli_fail(app, CLI_USAGE,
+                        "-k is %zu, but %s offers each row only %zu neighbour%s%s: "
                         "take a smaller k",
                         k, cli_quote(reference->source).text, available, available == 1 ? "" : "s",
                         self ? " (a row is not its own)" : "");
@@ -55,8 +56,8 @@ static int find(cli *app, const cli_rows *query, const cli_rows *reference, size
     } else {
         nf_distance_options options = cli_distance_options(app);
         cli_progress_begin(app, "neighbours");
-        nf_status status = nf_knn(app->context, &options, query->x, reference->x, k, self, index,
-                                  distance);
+        nf_status status =
+            nf_knn(app->context, &options, query->x, reference->x, k, self, index, distance);
         cli_progress_end(app);
         code = cli_data_status(app, status, "knn");
     }

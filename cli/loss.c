@@ -29,15 +29,16 @@ static bool rows_given(const cli *app) {
 static int refuse_with(cli *app, const cli_option_id *ids, size_t count, const char *name) {
     for (size_t i = 0; i < count; i++) {
         if (!cli_given(app, ids[i])) continue;
-        return cli_fail(app, CLI_USAGE, "--%s does not go with %s; 'nearfar loss --help' shows the "
+        return cli_fail(app, CLI_USAGE,
+                        "--%s does not go with %s; 'nearfar loss --help' shows the "
                         "four forms",
                         cli_options[ids[i]].name, name);
     }
     return CLI_OK;
 }
 
-#define REFUSE(app, form, ...)                                                        \
-    refuse_with((app), (const cli_option_id[]){__VA_ARGS__},                          \
+#define REFUSE(app, form, ...)                               \
+    refuse_with((app), (const cli_option_id[]){__VA_ARGS__}, \
                 sizeof((const cli_option_id[]){__VA_ARGS__}) / sizeof(cli_option_id), (form))
 
 static int check_rows(cli *app) {
@@ -64,7 +65,8 @@ static int choose_form(cli *app, form *out) {
         return check_rows(app);
     }
     if (app->args.operands == 0) {
-        return cli_fail(app, CLI_USAGE, "loss needs rows: nearfar loss X --labels FILE, or --left "
+        return cli_fail(app, CLI_USAGE,
+                        "loss needs rows: nearfar loss X --labels FILE, or --left "
                         "--right --same; 'nearfar loss --help' shows the four forms");
     }
     if (cli_given(app, OPT_PAIR_LIST)) {
@@ -95,7 +97,8 @@ static int check_usage(cli *app, job *work) {
     work->loss.stats = !cli_given(app, OPT_NO_STATS);
     bool listed = work->form == FORM_PAIRS || work->form == FORM_ROWS;
     if (work->loss.reduction == NF_REDUCE_NONE && !listed) {
-        return cli_fail(app, CLI_USAGE, "--reduction none keeps one term per pair and goes with "
+        return cli_fail(app, CLI_USAGE,
+                        "--reduction none keeps one term per pair and goes with "
                         "--pairs, or --left, --right, --same");
     }
     return CLI_OK;
@@ -105,8 +108,7 @@ static int check_usage(cli *app, job *work) {
 
 static int load_pair_list(cli *app, job *work) {
     const char *source = cli_get(app, OPT_PAIR_LIST)->text;
-    nf_status status =
-        nf_pair_file_load(app->context, source, cli_same_encoding(app), &work->list);
+    nf_status status = nf_pair_file_load(app->context, source, cli_same_encoding(app), &work->list);
     int code = cli_data_status(app, status, cli_quote(source).text);
     if (code != CLI_OK) return code;
     if (work->list->weight != NULL && cli_given(app, OPT_WEIGHTS)) {
@@ -144,7 +146,8 @@ static int load_left_right(cli *app, job *work) {
     if (code == CLI_OK) code = cli_match_columns(app, &work->first, &work->second);
     if (code != CLI_OK) return code;
     if (work->first.x.rows != work->second.x.rows) {
-        return cli_fail(app, CLI_DATA, "--left has %zu rows, but --right has %zu: row k of one goes "
+        return cli_fail(app, CLI_DATA,
+                        "--left has %zu rows, but --right has %zu: row k of one goes "
                         "with row k of the other",
                         work->first.x.rows, work->second.x.rows);
     }
@@ -241,11 +244,12 @@ static void tell_negatives(cli *app, const job *work) {
     const nf_loss_result *result = &work->result;
     const char *metric = nf_metric_name(work->loss.neg_metric);
     if (!result->has_stats) {
-        cli_warn(app,
-                 "no negative pair is active: every pair of different labels is at least the margin "
-                 "%g apart (%s), so negatives add neither loss nor gradient; leave out --no-stats "
-                 "to see typical distances",
-                 work->loss.neg_margin, metric);
+        cli_warn(
+            app,
+            "no negative pair is active: every pair of different labels is at least the margin "
+            "%g apart (%s), so negatives add neither loss nor gradient; leave out --no-stats "
+            "to see typical distances",
+            work->loss.neg_margin, metric);
         return;
     }
     cli_warn(app,
@@ -272,8 +276,8 @@ static void tell(cli *app, const job *work) {
     } else if (result->active_negative == 0 && work->loss.neg_weight > 0) {
         tell_negatives(app, work);
     }
-    bool no_positive = result->positive_pairs == 0 ||
-                       (result->has_stats && result->active_positive == 0);
+    bool no_positive =
+        result->positive_pairs == 0 || (result->has_stats && result->active_positive == 0);
     if (result->active_negative == 0 && no_positive) {
         cli_warn(app, "no pair is active: the loss is 0 and so is the gradient");
     }
@@ -340,7 +344,8 @@ static int print_table(cli *app, const job *work) {
                result->mean_positive_distance);
     print_side(app, "negative pairs", result->negative_pairs, true, result->active_negative, stats,
                result->mean_negative_distance);
-    cli_detail(app, "preset %s: t+ %s, t- %s, exponents %g and %g, margins %g and %g, weights %g "
+    cli_detail(app,
+               "preset %s: t+ %s, t- %s, exponents %g and %g, margins %g and %g, weights %g "
                "and %g, scale %g, normalize %s, reduction %s",
                cli_loss_name(app), nf_metric_name(work->loss.pos_metric),
                nf_metric_name(work->loss.neg_metric), work->loss.pos_exponent,

@@ -24,8 +24,9 @@ static void look_at_terminal(cli *app) {
     const char *locale = getenv("LC_ALL");
     if (locale == NULL || locale[0] == '\0') locale = getenv("LC_CTYPE");
     if (locale == NULL || locale[0] == '\0') locale = getenv("LANG");
-    app->utf8 = locale != NULL && (strstr(locale, "UTF-8") != NULL ||
-                                   strstr(locale, "utf8") != NULL || strstr(locale, "UTF8") != NULL);
+    app->utf8 =
+        locale != NULL && (strstr(locale, "UTF-8") != NULL || strstr(locale, "utf8") != NULL ||
+                           strstr(locale, "UTF8") != NULL);
 }
 
 static int make_context(cli *app) {

@@ -121,14 +121,15 @@ void cli_print_manual(void) {
     for (size_t i = 0; i < OPT_COUNT_ALL; i++) {
         if (general(&cli_options[i])) print_option(&cli_options[i]);
     }
-    printf(".SH FILES\n"
-           "Reads .npy, .npz (\\fIfile.npz:member\\fR), CSV and TSV, svmlight and IDX, each also "
-           "gzipped, and the bundled set by the name \\fBdigits\\fR. Writes .npy, .npz, CSV, and "
-           "models as .safetensors. An output named \\- is standard output. Outputs appear when "
-           "complete: a failed run leaves an old file as it was.\n"
-           ".SH ENVIRONMENT\n.TP\n.B NF_NUM_THREADS\nthreads to use when \\-\\-threads is not "
-           "given\n.TP\n.B NF_ISA\ninstruction set: scalar, avx2, avx512 or neon\n"
-           ".SH EXIT STATUS\n.TP\n0\nsuccess\n.TP\n1\nfailed\n.TP\n2\nwrong usage\n.TP\n3\nbad data\n"
-           ".TP\n4\ntraining diverged\n.TP\n5\nout of memory\n.TP\n6\nreading or writing failed\n"
-           ".TP\n130, 143\ninterrupted by SIGINT or SIGTERM\n");
+    printf(
+        ".SH FILES\n"
+        "Reads .npy, .npz (\\fIfile.npz:member\\fR), CSV and TSV, svmlight and IDX, each also "
+        "gzipped, and the bundled set by the name \\fBdigits\\fR. Writes .npy, .npz, CSV, and "
+        "models as .safetensors. An output named \\- is standard output. Outputs appear when "
+        "complete: a failed run leaves an old file as it was.\n"
+        ".SH ENVIRONMENT\n.TP\n.B NF_NUM_THREADS\nthreads to use when \\-\\-threads is not "
+        "given\n.TP\n.B NF_ISA\ninstruction set: scalar, avx2, avx512 or neon\n"
+        ".SH EXIT STATUS\n.TP\n0\nsuccess\n.TP\n1\nfailed\n.TP\n2\nwrong usage\n.TP\n3\nbad data\n"
+        ".TP\n4\ntraining diverged\n.TP\n5\nout of memory\n.TP\n6\nreading or writing failed\n"
+        ".TP\n130, 143\ninterrupted by SIGINT or SIGTERM\n");
 }

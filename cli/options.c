@@ -7,9 +7,9 @@
 #include "nearfar/nearfar.h"
 
 /* Words of a choice; their order is that of the enum they stand for. */
-#define WORDS(name, ...)                                        \
-    static const char *name(size_t i) {                         \
-        static const char *const words[] = {__VA_ARGS__};       \
+#define WORDS(name, ...)                                           \
+    static const char *name(size_t i) {                            \
+        static const char *const words[] = {__VA_ARGS__};          \
         return i < sizeof words / sizeof *words ? words[i] : NULL; \
     }
 WORDS(choice_unlabelled, "-1", "none")
@@ -30,17 +30,17 @@ static const char *choice_reduction(size_t i) {
 }
 
 const cli_option cli_options[OPT_COUNT_ALL] = {
-#define OPTION(id, letter, name, argument, kind, low, high, choices, commands, section, help)      \
-    {OPT_##id, letter, name, argument, KIND_##kind, low, high, choices, commands, SECTION_##section, \
-     help},
+#define OPTION(id, letter, name, argument, kind, low, high, choices, commands, section, help) \
+    {OPT_##id, letter,  name,     argument,          KIND_##kind, low,                        \
+     high,     choices, commands, SECTION_##section, help},
 #include "options.def"
 #undef OPTION
 };
 
 const char *cli_section_title(cli_section section) {
-    static const char *const titles[SECTION_COUNT] = {
-        "Data",       "Pairs",    "Model",  "Loss",   "Training",
-        "Evaluation", "Distance", "Output", "General"};
+    static const char *const titles[SECTION_COUNT] = {"Data",     "Pairs",    "Model",
+                                                      "Loss",     "Training", "Evaluation",
+                                                      "Distance", "Output",   "General"};
     return titles[section];
 }
 
@@ -57,7 +57,9 @@ void cli_option_default(cli_option_id id, char *buffer, size_t size) {
         snprintf(buffer, size, "%g", nf_pair_sample_defaults().positive_fraction);
         break;
     case OPT_STEP_FRACTION: snprintf(buffer, size, "%g", train.positive_fraction); break;
-    case OPT_DISTANCE_METRIC: snprintf(buffer, size, "%s", nf_metric_name(eval.distance.metric)); break;
+    case OPT_DISTANCE_METRIC:
+        snprintf(buffer, size, "%s", nf_metric_name(eval.distance.metric));
+        break;
     case OPT_DIM: snprintf(buffer, size, "%zu", model.outputs); break;
     case OPT_ACTIVATION: snprintf(buffer, size, "%s", choice_activation(model.activation)); break;
     case OPT_LOSS: snprintf(buffer, size, "weston"); break;
@@ -72,7 +74,9 @@ void cli_option_default(cli_option_id id, char *buffer, size_t size) {
     case OPT_SCHEDULE: snprintf(buffer, size, "%s", choice_schedule(train.schedule)); break;
     case OPT_VALID_FRACTION: snprintf(buffer, size, "%g", train.valid_fraction); break;
     case OPT_PATIENCE: snprintf(buffer, size, "%zu", train.patience); break;
-    case OPT_RECALL_AT: snprintf(buffer, size, "%zu,%zu,%zu", eval.k[0], eval.k[1], eval.k[2]); break;
+    case OPT_RECALL_AT:
+        snprintf(buffer, size, "%zu,%zu,%zu", eval.k[0], eval.k[1], eval.k[2]);
+        break;
     case OPT_KNN_K: snprintf(buffer, size, "%zu", eval.knn_k); break;
     case OPT_NEIGHBOURS: snprintf(buffer, size, "10"); break;
     case OPT_SEED: snprintf(buffer, size, "%llu", (unsigned long long)train.seed); break;
@@ -84,7 +88,8 @@ const cli_option *cli_option_find(const char *name, size_t length, unsigned comm
     for (size_t i = 0; i < OPT_COUNT_ALL; i++) {
         const cli_option *option = &cli_options[i];
         if ((option->commands & command) == 0) continue;
-        if (strlen(option->name) == length && memcmp(option->name, name, length) == 0) return option;
+        if (strlen(option->name) == length && memcmp(option->name, name, length) == 0)
+            return option;
     }
     return NULL;
 }

@@ -27,14 +27,14 @@ enum {
 typedef enum cli_kind {
     KIND_FLAG,
     KIND_TEXT,
-    KIND_INPUT,         /* a file to read */
-    KIND_OUTPUT,        /* a file to write */
-    KIND_CHOICE,        /* one of a few words */
-    KIND_INTEGER,       /* whole number, plain digits, within low .. high */
-    KIND_SEED,          /* whole number, 0 .. 2^64 - 1 */
-    KIND_NUMBER,        /* finite decimal number within low .. high */
-    KIND_LIST,          /* comma-separated whole numbers, each within low .. high */
-    KIND_COUNT_OR_WORD  /* INTEGER, or one of a few words */
+    KIND_INPUT,        /* a file to read */
+    KIND_OUTPUT,       /* a file to write */
+    KIND_CHOICE,       /* one of a few words */
+    KIND_INTEGER,      /* whole number, plain digits, within low .. high */
+    KIND_SEED,         /* whole number, 0 .. 2^64 - 1 */
+    KIND_NUMBER,       /* finite decimal number within low .. high */
+    KIND_LIST,         /* comma-separated whole numbers, each within low .. high */
+    KIND_COUNT_OR_WORD /* INTEGER, or one of a few words */
 } cli_kind;
 
 typedef enum cli_section {
@@ -77,11 +77,11 @@ typedef struct cli_option {
 
 typedef struct cli_value {
     bool set;
-    const char *text;   /* as given; NULL for a flag */
-    double number;      /* NUMBER */
-    uint64_t integer;   /* INTEGER, SEED, COUNT_OR_WORD with a number */
-    size_t choice;      /* CHOICE, COUNT_OR_WORD with a word: position among the choices */
-    bool word;          /* COUNT_OR_WORD: a word was given */
+    const char *text; /* as given; NULL for a flag */
+    double number;    /* NUMBER */
+    uint64_t integer; /* INTEGER, SEED, COUNT_OR_WORD with a number */
+    size_t choice;    /* CHOICE, COUNT_OR_WORD with a word: position among the choices */
+    bool word;        /* COUNT_OR_WORD: a word was given */
     size_t list[CLI_MAX_LIST], list_count;
 } cli_value;
 

@@ -114,7 +114,8 @@ static const char *input_path(const char *text, char *buffer) {
     struct stat status;
     size_t length = strlen(text);
     const char *colon = strrchr(text, ':');
-    if (colon == NULL || colon == text || length >= MAX_PATH || stat(text, &status) == 0) return text;
+    if (colon == NULL || colon == text || length >= MAX_PATH || stat(text, &status) == 0)
+        return text;
     memcpy(buffer, text, (size_t)(colon - text));
     buffer[colon - text] = '\0';
     return buffer;
@@ -124,8 +125,8 @@ static int check_against_inputs(cli *app, const char *option, const char *path) 
     char buffer[MAX_PATH];
     for (size_t i = 0; i < app->args.operands; i++) {
         if (same_file(path, input_path(app->args.operand[i], buffer))) {
-            return cli_fail(app, CLI_USAGE, "--%s %s is also an input: choose another name",
-                            option, cli_quote(path).text);
+            return cli_fail(app, CLI_USAGE, "--%s %s is also an input: choose another name", option,
+                            cli_quote(path).text);
         }
     }
     for (size_t i = 0; i < OPT_COUNT_ALL; i++) {
@@ -157,7 +158,8 @@ int cli_check_outputs(cli *app) {
         if (code != CLI_OK) return code;
         for (size_t j = 0; j < count; j++) {
             if (!same_file(path, seen[j])) continue;
-            return cli_fail(app, CLI_USAGE, "two outputs are both '%s': choose another name for one",
+            return cli_fail(app, CLI_USAGE,
+                            "two outputs are both '%s': choose another name for one",
                             cli_quote(path).text);
         }
         if (count < sizeof seen / sizeof *seen) seen[count++] = path;

@@ -102,8 +102,10 @@ static int check_room(job *work) {
     const struct {
         cli_option_id id;
         double bytes;
-    } files[] = {{OPT_OUTPUT, 24 * count}, {OPT_LEFT_OUT, row * count},
-                 {OPT_RIGHT_OUT, row * count}, {OPT_SAME_OUT, count}};
+    } files[] = {{OPT_OUTPUT, 24 * count},
+                 {OPT_LEFT_OUT, row * count},
+                 {OPT_RIGHT_OUT, row * count},
+                 {OPT_SAME_OUT, count}};
     for (size_t f = 0; f < sizeof files / sizeof *files; f++) {
         const char *path = cli_output_path(app, files[f].id);
         if (path == NULL) continue;
@@ -282,16 +284,19 @@ static int check_usage(cli *app) {
         return cli_fail(app, CLI_USAGE, "--all and -n exclude each other: keep one");
     }
     if (!all && !sample && (output || gather || cli_given(app, OPT_SAME_OUT))) {
-        return cli_fail(app, CLI_USAGE, "say which pairs: --all positive, --all negative, --all "
+        return cli_fail(app, CLI_USAGE,
+                        "say which pairs: --all positive, --all negative, --all "
                         "both, or -n N to draw some");
     }
     if ((all || sample) && !output && !gather && !cli_given(app, OPT_SAME_OUT)) {
-        return cli_fail(app, CLI_USAGE, "pairs needs -o FILE.npy%s, or --left, --right and --same, "
+        return cli_fail(app, CLI_USAGE,
+                        "pairs needs -o FILE.npy%s, or --left, --right and --same, "
                         "for the result",
                         sample ? " (or FILE.npz)" : "");
     }
     if (gather && !cli_given(app, OPT_GATHER)) {
-        return cli_fail(app, CLI_USAGE, "--left and --right gather rows of --data, which is "
+        return cli_fail(app, CLI_USAGE,
+                        "--left and --right gather rows of --data, which is "
                         "missing");
     }
     static const cli_option_id drawing[] = {OPT_POSITIVE_FRACTION, OPT_NO_REPLACE, OPT_SEED};

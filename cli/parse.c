@@ -4,9 +4,7 @@
 #include "cli.h"
 
 /* Options that every subcommand knows are also allowed before it. */
-static unsigned known_bits(const cli *app) {
-    return app->command != NULL ? app->command->bit : 0;
-}
+static unsigned known_bits(const cli *app) { return app->command != NULL ? app->command->bit : 0; }
 
 static const cli_option *find_long(const cli *app, const char *name, size_t length) {
     unsigned bits = known_bits(app);
@@ -28,8 +26,8 @@ static void list_owners(const char *name, size_t length, char *buffer, size_t si
     buffer[0] = '\0';
     for (const cli_command *command = cli_commands; command->name != NULL; command++) {
         if (cli_option_find(name, length, command->bit) == NULL) continue;
-        int wrote = snprintf(buffer + used, size - used, "%s%s", used > 0 ? ", " : "",
-                             command->name);
+        int wrote =
+            snprintf(buffer + used, size - used, "%s%s", used > 0 ? ", " : "", command->name);
         if (wrote > 0) used += (size_t)wrote;
         if (used >= size) return;
     }

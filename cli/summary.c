@@ -7,8 +7,9 @@
 #define SHOWN_CLASSES 20
 
 static const char *type_text(nf_dtype dtype) {
-    static const char *const names[] = {"bool",   "int8",  "uint8",  "int16",   "uint16",  "int32",
-                                        "uint32", "int64", "uint64", "float16", "float32", "float64"};
+    static const char *const names[] = {"bool",   "int8",    "uint8",   "int16",
+                                        "uint16", "int32",   "uint32",  "int64",
+                                        "uint64", "float16", "float32", "float64"};
     return (size_t)dtype < sizeof names / sizeof *names ? names[dtype] : "unknown";
 }
 

@@ -5,7 +5,7 @@
 #include "cli.h"
 
 typedef struct cli_summary {
-    bool integral;      /* an integer or bool type */
+    bool integral; /* an integer or bool type */
     size_t finite, nan, infinite;
     long double low, high; /* of the finite values; long double holds every int64 and uint64 */
     double mean;

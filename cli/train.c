@@ -12,11 +12,11 @@ typedef struct job {
 /* ---- inputs ---- */
 
 static int load_labelled(cli *app, job *work) {
-    int code = cli_load_rows(app, app->args.operand[0], cli_labels_text(app), "--labels",
-                             &work->first);
+    int code =
+        cli_load_rows(app, app->args.operand[0], cli_labels_text(app), "--labels", &work->first);
     if (code != CLI_OK || !cli_given(app, OPT_VALID)) return code;
-    code = cli_load_rows(app, cli_get(app, OPT_VALID)->text,
-                         cli_get(app, OPT_VALID_LABELS)->text, "--valid-labels", &work->second);
+    code = cli_load_rows(app, cli_get(app, OPT_VALID)->text, cli_get(app, OPT_VALID_LABELS)->text,
+                         "--valid-labels", &work->second);
     if (code == CLI_OK) code = cli_match_columns(app, &work->first, &work->second);
     if (code == CLI_OK) code = cli_match_types(app, &work->first, &work->second);
     return code == CLI_OK ? cli_match_classes(app, &work->first, &work->second) : code;
@@ -31,7 +31,8 @@ static int load_pairs(cli *app, job *work) {
     if (code != CLI_OK) return code;
     size_t count = work->first.x.rows;
     if (count != work->second.x.rows) {
-        return cli_fail(app, CLI_DATA, "--left has %zu rows, but --right has %zu: row k of one goes "
+        return cli_fail(app, CLI_DATA,
+                        "--left has %zu rows, but --right has %zu: row k of one goes "
                         "with row k of the other",
                         count, work->second.x.rows);
     }
@@ -51,8 +52,7 @@ static nf_status fit(cli *app, job *work) {
                              work->same->data, work->weight != NULL ? work->weight->data : NULL,
                              &settings->options, cli_train_event, settings, &work->report);
     }
-    nf_train_data data = {work->first.x, work->first.labels, work->second.x,
-                          work->second.labels};
+    nf_train_data data = {work->first.x, work->first.labels, work->second.x, work->second.labels};
     if (!cli_given(app, OPT_VALID)) {
         data.valid_x = (nf_matrix){.type = work->first.x.type};
         data.valid_labels = (nf_labels){0};
@@ -133,7 +133,8 @@ static int interrupted(cli *app, job *work) {
     int code = CLI_SIGNAL + cli_interrupted();
     size_t epoch = work->settings.epoch;
     if (epoch == 0) {
-        return cli_fail(app, code, "interrupted before the first epoch ended; no model was written");
+        return cli_fail(app, code,
+                        "interrupted before the first epoch ended; no model was written");
     }
     int saved = save(app, work);
     if (saved != CLI_OK) return saved;
@@ -147,8 +148,8 @@ static int run(cli *app, job *work) {
     int code = settings->from_pairs ? load_pairs(app, work) : load_labelled(app, work);
     if (code != CLI_OK) return code;
     settings->model.inputs = work->first.x.cols;
-    code = cli_data_status(
-        app, nf_model_create(app->context, &settings->model, &work->model), "model");
+    code = cli_data_status(app, nf_model_create(app->context, &settings->model, &work->model),
+                           "model");
     if (code != CLI_OK) return code;
     cli_progress_begin(app, "training");
     app->progress.polling_only = true;

@@ -6,11 +6,11 @@
 
 typedef struct cli_training {
     cli *app;
-    bool from_pairs;    /* --left, --right, --same */
-    bool all_rows;      /* --batch-size all */
+    bool from_pairs; /* --left, --right, --same */
+    bool all_rows;   /* --batch-size all */
     nf_model_options model;
     nf_train_options options;
-    size_t epoch;       /* last finished */
+    size_t epoch; /* last finished */
 } cli_training;
 
 /* Options that do not go together are refused; the rest fill model and options. */

@@ -12,8 +12,7 @@ static void describe(const nf_train_event *event, char *text, size_t size) {
 static void print_line(cli *app, const nf_train_event *event) {
     char score[64] = "";
     if (event->has_validation) snprintf(score, sizeof score, "  MAP@R %.4f", event->map_at_r);
-    cli_note(app,
-             "epoch %4zu/%zu  loss %-9.5g  active +%5.1f %% -%5.1f %%  d+ %7.4g  d- %7.4g%s",
+    cli_note(app, "epoch %4zu/%zu  loss %-9.5g  active +%5.1f %% -%5.1f %%  d+ %7.4g  d- %7.4g%s",
              event->epoch, event->epochs, event->loss, 100 * event->active_positive,
              100 * event->active_negative, event->mean_positive_distance,
              event->mean_negative_distance, score);

@@ -39,8 +39,7 @@ static void read_training(const cli *app, cli_training *training) {
         options->batch_size = (size_t)batch->integer;
     }
     options->per_class = size_option(app, OPT_PER_CLASS, options->per_class);
-    options->positive_fraction =
-        number_option(app, OPT_STEP_FRACTION, options->positive_fraction);
+    options->positive_fraction = number_option(app, OPT_STEP_FRACTION, options->positive_fraction);
     options->epochs = size_option(app, OPT_EPOCHS, options->epochs);
     if (cli_given(app, OPT_OPTIMIZER)) {
         options->optimizer = (nf_optimizer)cli_get(app, OPT_OPTIMIZER)->choice;
@@ -68,11 +67,12 @@ static int refuse(cli *app, const cli_option_id *ids, size_t count, const char *
 
 static int check_source(cli *app, bool from_pairs) {
     static const cli_option_id labelled[] = {
-        OPT_LABELS,  OPT_UNLABELLED,     OPT_VALID,          OPT_VALID_LABELS, OPT_VALID_FRACTION,
-        OPT_PATIENCE, OPT_SAMPLING, OPT_PER_CLASS, OPT_STEP_FRACTION};
+        OPT_LABELS,   OPT_UNLABELLED, OPT_VALID,     OPT_VALID_LABELS, OPT_VALID_FRACTION,
+        OPT_PATIENCE, OPT_SAMPLING,   OPT_PER_CLASS, OPT_STEP_FRACTION};
     static const cli_option_id paired[] = {OPT_WEIGHTS, OPT_SAME_ENCODING};
     if (!from_pairs && app->args.operands == 0) {
-        return cli_fail(app, CLI_USAGE, "train needs rows: nearfar train DATA --labels FILE -o "
+        return cli_fail(app, CLI_USAGE,
+                        "train needs rows: nearfar train DATA --labels FILE -o "
                         "MODEL, or --left, --right and --same");
     }
     if (!from_pairs) {
@@ -103,13 +103,15 @@ static int check_combinations(cli *app, const cli_training *training) {
     const nf_train_options *options = &training->options;
     if (training->all_rows && cli_given(app, OPT_SAMPLING) &&
         cli_get(app, OPT_SAMPLING)->choice != NF_SAMPLE_ALL) {
-        return cli_fail(app, CLI_USAGE, "--batch-size all takes every row in every step and "
+        return cli_fail(app, CLI_USAGE,
+                        "--batch-size all takes every row in every step and "
                         "excludes --sampling %s",
                         cli_get(app, OPT_SAMPLING)->text);
     }
     if (options->sampling == NF_SAMPLE_ALL && cli_given(app, OPT_BATCH_SIZE) &&
         !training->all_rows) {
-        return cli_fail(app, CLI_USAGE, "--sampling all takes every row in every step and excludes "
+        return cli_fail(app, CLI_USAGE,
+                        "--sampling all takes every row in every step and excludes "
                         "--batch-size %s",
                         cli_quote(cli_get(app, OPT_BATCH_SIZE)->text).text);
     }
@@ -154,7 +156,8 @@ int cli_train_settings(cli *app, cli_training *training) {
         }
     }
     if (code == CLI_OK && training->options.loss.reduction == NF_REDUCE_NONE) {
-        code = cli_fail(app, CLI_USAGE, "--reduction none keeps one term per pair: training needs "
+        code = cli_fail(app, CLI_USAGE,
+                        "--reduction none keeps one term per pair: training needs "
                         "one number, e.g. mean-sides");
     }
     return code;

@@ -54,10 +54,9 @@ static int read_integer(cli *app, const cli_option *option, const char *shown, c
             snprintf(hint, sizeof hint, "; write %llu", (unsigned long long)number);
         }
     }
-    return cli_fail(app, CLI_USAGE,
-                    "%s is '%s': it must be a whole number from %llu to %llu in plain digits%s",
-                    shown, cli_quote(text).text, (unsigned long long)low,
-                    (unsigned long long)high, hint);
+    return cli_fail(
+        app, CLI_USAGE, "%s is '%s': it must be a whole number from %llu to %llu in plain digits%s",
+        shown, cli_quote(text).text, (unsigned long long)low, (unsigned long long)high, hint);
 }
 
 static int read_seed(cli *app, const char *shown, const char *text, uint64_t *value) {
