@@ -148,15 +148,14 @@ static int run(cli *app, job *work) {
     int code = settings->from_pairs ? load_pairs(app, work) : load_labelled(app, work);
     if (code != CLI_OK) return code;
     settings->model.inputs = work->first.x.cols;
-    code = cli_data_status(app, nf_model_create(app->context, &settings->model, &work->model),
-                           "model");
+    code = cli_status(app, nf_model_create(app->context, &settings->model, &work->model), "model");
     if (code != CLI_OK) return code;
     cli_progress_begin(app, "training");
     app->progress.polling_only = true;
     nf_status status = fit(app, work);
     cli_progress_end(app);
     if (status == NF_ERR_CANCELLED && cli_interrupted() != 0) return interrupted(app, work);
-    code = cli_data_status(app, status, "train");
+    code = cli_status(app, status, "train");
     if (code == CLI_OK) code = save(app, work);
     if (code != CLI_OK) return code;
     return app->json ? print_json(app, work) : print_table(app, work);

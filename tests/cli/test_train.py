@@ -162,7 +162,7 @@ def test_validation_file_with_names(cli):
     ["--momentum", "0.9"], ["--valid-labels", "y.npy"], ["--reduction", "none"],
     ["--valid", "x.npy", "--valid-labels", "y.npy", "--valid-fraction", "0.2"],
     ["--weights", "w.npy"], ["--left", "x.npy", "--right", "x.npy", "--same", "y.npy"],
-    ["--metric", "dot"],
+    ["--metric", "dot"], ["--per-class", "1"], ["--batch-size", "3", "--per-class", "4"],
 ])
 def test_contradictions_are_refused(cli, blobs, options):
     cli.fails(USAGE, "train", "x.npy", "--labels", "y.npy", "-o", "m.safetensors", *options)
