@@ -90,6 +90,10 @@ static void values_out_of_range_in_between_are_right(void **state) {
     const double u[2] = {0x1p600, 0x1p600}, v[2] = {0x1p600, -0x1p600};
     assert_ok(context, one_f64(context, NF_DOT, u, v, 2, &wide));
     assert_true(wide == 0);
+    double large[8], signs[8];
+    for (size_t k = 0; k < 8; k++) large[k] = 0x1p1023, signs[k] = k < 4 ? 0x1p1023 : -0x1p1023;
+    assert_ok(context, one_f64(context, NF_DOT, large, signs, 8, &wide));
+    assert_true(wide == 0);
     const double r[2] = {3e200, 4e200}, s[2] = {4e200, -3e200};
     assert_ok(context, one_f64(context, NF_COSINE, r, s, 2, &wide));
     assert_true(fabs(wide - 1) < 1e-15);

@@ -132,6 +132,29 @@ static void a_pair_listed_twice_counts_twice(void **state) {
     assert_near(f->gx, f->other, N * D, 1e-15);
 }
 
+/* Negatives at distance 0 have loss without gradient, and are counted; dot has no such distance. */
+static void coincident_negatives_of_lists_are_counted(void **state) {
+    fixture *f = *state;
+    const int64_t i[3] = {0, 2, 4}, j[3] = {1, 3, 5};
+    const uint8_t same[3] = {0, 1, 0};
+    memcpy(f->x + D, f->x, D * sizeof *f->x);             /* 0 and 1: negative */
+    memcpy(f->x + 3 * D, f->x + 2 * D, D * sizeof *f->x); /* 2 and 3: positive */
+    memcpy(f->y, f->x, sizeof f->x);
+    for (int metric = NF_EUCLIDEAN; metric <= NF_CITYBLOCK; metric++) {
+        f->loss.pos_metric = f->loss.neg_metric = (nf_metric)metric;
+        nf_pairs pairs = {3, i, j, same, NULL};
+        assert_ok(f->context,
+                  nf_loss_pairs(f->context, &f->loss, mx(f), pairs, NULL, &f->r, ox(f)));
+        assert_int_equal(f->r.coincident_negatives, metric == NF_DOT ? 0 : 1);
+        assert_ok(f->context, nf_loss_rows(f->context, &f->loss, mx(f), my(f), f->same, NULL, NULL,
+                                           &f->r, ox(f), oy(f)));
+        assert_int_equal(f->r.coincident_negatives, metric == NF_DOT ? 0 : N / 2);
+        for (size_t k = 0; metric != NF_DOT && k < N * D; k++) {
+            assert_true(f->gx[k] == 0 && f->gy[k] == 0);
+        }
+    }
+}
+
 static void terms_sum_to_the_value(void **state) {
     fixture *f = *state;
     double terms[N], weight[N], sum = 0, weights = 0;
@@ -419,6 +442,7 @@ int main(void) {
         TEST(rows_are_a_list_into_both),
         TEST(a_reference_of_the_batch_with_ids_is_twice_the_batch),
         TEST(a_pair_listed_twice_counts_twice),
+        TEST(coincident_negatives_of_lists_are_counted),
         TEST(terms_sum_to_the_value),
         TEST(upstream_scales_pair_by_pair_or_as_a_whole),
         TEST(each_gradient_may_be_left_out),
