@@ -136,6 +136,10 @@ static void print_zsh(void) {
         }
         if (command->bit >= ON_COMPLETION) {
             printf("                '*:argument:(%s)' ;;\n", command->operand_values);
+        } else if (command->operand_values != NULL) {
+            printf("                '*:file: _alternative \"sets:bundled set:(%s)\" "
+                   "\"files:file:_files\"' ;;\n",
+                   command->operand_values);
         } else {
             printf("                '*:file:_files' ;;\n");
         }
