@@ -428,7 +428,8 @@ static void progress_of_several_passes_never_goes_back(void **state) {
                                       (nf_labels){labels, rows, 0}, &f->r, none));
         assert_true(log.calls > 2);
         assert_false(log.went_back);
-        assert_true(log.last > log.total / 2);
+        /* A pass over one side skips most tiles, so the last call may come well before the end. */
+        assert_true(log.last > log.total / 5);
     }
     nf_context_free(slow);
     free(x);
