@@ -85,6 +85,7 @@ static void every_scale_is_right_or_refused(void **state) {
         if (t / 40 == 2) loss.pos_margin = 1e-3;
         if (t / 40 == 3)
             loss.pos_metric = loss.neg_metric = NF_CITYBLOCK, loss.reduction = NF_REDUCE_SUM;
+        loss.stats = 1;
         nf_loss_result r;
         memset(&r, 0xA5, sizeof r);
         memset(gradient, 0xA5, sizeof gradient);
@@ -102,6 +103,10 @@ static void every_scale_is_right_or_refused(void **state) {
         double *wide = ref_widen(nf_matrix_f32(x, N, D));
         ref_problem p = ref_batch(loss, wide, N, D, (nf_labels){label, N, 1});
         ref_result want = ref_evaluate(&p);
+        const double mean = (double)want.mean_negative_distance;
+        assert_true(fabs(r.mean_negative_distance - mean) <= 1e-5 * mean + 0x1p-149);
+        assert_true(fabs(r.mean_positive_distance - (double)want.mean_positive_distance) <=
+                    1e-5 * (double)want.mean_positive_distance + 0x1p-149);
         double error = ref_relative_error(nf_matrix_out_f32(gradient, N, D), want.gradient_x);
         double norm = (double)ref_norm(want.gradient_x, N * D);
         if (norm < 1e-36) error = 0; /* below float32's normal range digits run out */
