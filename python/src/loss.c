@@ -1,0 +1,361 @@
+/* The contrastive family: nearfar.loss and the type behind nearfar.ContrastiveLoss. */
+#include <stddef.h>
+#include <string.h>
+
+#include "core.h"
+#include "loss.h"
+
+/* ---- options -------------------------------------------------------------------------------- */
+
+#define LOSS_OPTIONS                                                                      \
+    "preset", "metric", "pos_metric", "neg_metric", "margin", "pos_margin", "neg_margin", \
+        "exponent", "pos_exponent", "neg_exponent", "pos_weight", "neg_weight", "scale",  \
+        "normalize", "reduction", "stats", "unlabelled"
+
+enum {
+    PRESET,
+    METRIC,
+    POS_METRIC,
+    NEG_METRIC,
+    MARGIN,
+    POS_MARGIN,
+    NEG_MARGIN,
+    EXPONENT,
+    POS_EXPONENT,
+    NEG_EXPONENT,
+    POS_WEIGHT,
+    NEG_WEIGHT,
+    SCALE,
+    NORMALIZE,
+    REDUCTION,
+    STATS,
+    UNLABELLED,
+    OPTIONS
+};
+
+static int set_preset(core_state *state, PyObject *value, nf_loss *loss, char preset[16]) {
+    const char *name = core_given(value) ? core_text(value, "preset") : "weston";
+    if (name == NULL) return -1;
+    core_call call;
+    if (core_enter(&call, state, 0) < 0) return -1;
+    if (core_leave(&call, nf_loss_preset(call.context, name, loss)) < 0) return -1;
+    PyOS_snprintf(preset, 16, "%s", name);
+    return 0;
+}
+
+/* margin and neg_margin are one thing: a margin without a side is that of the negatives. */
+static int set_margins(PyObject *const *value, nf_loss *loss) {
+    if (core_given(value[MARGIN]) && core_given(value[NEG_MARGIN])) {
+        PyErr_SetString(PyExc_TypeError, "margin and neg_margin are the same: give one of them");
+        return -1;
+    }
+    if (loss->neg_metric == NF_DOT && !core_given(value[MARGIN]) &&
+        !core_given(value[NEG_MARGIN])) {
+        PyErr_SetString(PyExc_ValueError,
+                        "metric 'dot' (the negated product) needs an explicit margin: negatives "
+                        "with t = -a.b below it are pushed away, e.g. margin=0");
+        return -1;
+    }
+    if (loss->pos_metric == NF_DOT && !core_given(value[POS_MARGIN]) &&
+        !core_given(value[MARGIN])) {
+        PyErr_SetString(PyExc_ValueError,
+                        "metric 'dot' (the negated product) of positives needs an explicit "
+                        "pos_margin: positives with t = -a.b above it are pulled together");
+        return -1;
+    }
+    if (core_number(value[MARGIN], "margin", &loss->neg_margin) < 0 ||
+        core_number(value[NEG_MARGIN], "neg_margin", &loss->neg_margin) < 0 ||
+        core_number(value[POS_MARGIN], "pos_margin", &loss->pos_margin) < 0) {
+        return -1;
+    }
+    return 0;
+}
+
+static int set_metrics(PyObject *const *value, nf_loss *loss) {
+    if (core_metric(value[METRIC], "metric", &loss->pos_metric) < 0) return -1;
+    if (core_given(value[METRIC])) loss->neg_metric = loss->pos_metric;
+    if (core_metric(value[POS_METRIC], "pos_metric", &loss->pos_metric) < 0) return -1;
+    return core_metric(value[NEG_METRIC], "neg_metric", &loss->neg_metric);
+}
+
+static int set_exponents(PyObject *const *value, nf_loss *loss) {
+    if (core_number(value[EXPONENT], "exponent", &loss->pos_exponent) < 0) return -1;
+    if (core_given(value[EXPONENT])) loss->neg_exponent = loss->pos_exponent;
+    if (core_number(value[POS_EXPONENT], "pos_exponent", &loss->pos_exponent) < 0) return -1;
+    return core_number(value[NEG_EXPONENT], "neg_exponent", &loss->neg_exponent);
+}
+
+static int set_rest(PyObject *const *value, nf_loss *loss) {
+    if (core_number(value[POS_WEIGHT], "pos_weight", &loss->pos_weight) < 0 ||
+        core_number(value[NEG_WEIGHT], "neg_weight", &loss->neg_weight) < 0 ||
+        core_number(value[SCALE], "scale", &loss->scale) < 0 ||
+        core_reduction(value[REDUCTION], "reduction", &loss->reduction) < 0 ||
+        core_flag(value[STATS], "stats", &loss->stats) < 0) {
+        return -1;
+    }
+    return core_given(value[NORMALIZE]) ? core_flag(value[NORMALIZE], "normalize", &loss->normalize)
+                                        : 0;
+}
+
+/* value[OPTIONS] as LOSS_OPTIONS. */
+static int set_options(core_state *state, PyObject *const *value, nf_loss *loss, char preset[16],
+                       int *has_unlabelled) {
+    *has_unlabelled = 1;
+    if (set_preset(state, value[PRESET], loss, preset) < 0 || set_metrics(value, loss) < 0 ||
+        set_exponents(value, loss) < 0 || set_margins(value, loss) < 0 ||
+        set_rest(value, loss) < 0 || core_unlabelled(value[UNLABELLED], has_unlabelled) < 0) {
+        return -1;
+    }
+    core_call call;
+    if (core_enter(&call, state, 0) < 0) return -1;
+    return core_leave(&call, nf_loss_check(call.context, loss));
+}
+
+/* ---- batch ---------------------------------------------------------------------------------- */
+
+static PyObject *batch(core_state *state, const nf_loss *loss, int has_unlabelled,
+                       PyObject *x_object, PyObject *labels_object, int wanted) {
+    core_matrix x = {0};
+    core_vector labels = {0};
+    PyObject *gradient = NULL, *answer = NULL;
+    int failed = 0;
+    if (core_matrix_get(state, x_object, "x", &x) < 0 ||
+        core_labels_get(state, labels_object, "labels", &labels) < 0) {
+        goto done;
+    }
+    nf_matrix_out out;
+    gradient = core_new_gradient(state, wanted, &x, &out, &failed);
+    if (failed) goto done;
+    nf_labels classes = {labels.data, labels.count, has_unlabelled};
+    nf_loss_result result;
+    core_call call;
+    double n = (double)x.view.rows;
+    if (core_enter(&call, state, core_loss_work(n * n / 2, x.view.cols)) < 0) goto done;
+    if (core_leave(&call, nf_loss_batch(call.context, loss, x.view, classes, &result, out)) < 0) {
+        goto done;
+    }
+    gradient = core_as_type(gradient, x.dtype);
+    if (gradient != NULL || !wanted) answer = core_loss_result(state, &result, gradient, NULL);
+done:
+    Py_XDECREF(gradient);
+    core_vector_release(&labels);
+    core_matrix_release(&x);
+    return answer;
+}
+
+const char core_doc_loss[] =
+    "loss(x, labels, loss=None, *, gradient=True, preset=None, metric=None, pos_metric=None,\n"
+    "     neg_metric=None, margin=None, pos_margin=None, neg_margin=None, exponent=None,\n"
+    "     pos_exponent=None, neg_exponent=None, pos_weight=None, neg_weight=None, scale=None,\n"
+    "     normalize=None, reduction=None, stats=False, unlabelled=-1)\n"
+    "--\n\n"
+    "Contrastive loss over all pairs of labelled rows, with its gradient.\n\n"
+    "Without options this is eq. (3) of Weston, Ratle & Collobert, Deep Learning via\n"
+    "Semi-Supervised Embedding, ICML 2008: the mean over all pairs i < j of d^2 where the labels\n"
+    "agree and of max(0, 1 - d)^2 where they differ, d = |x_i - x_j|.\n\n"
+    "x (n, d): float32 or float64 rows; other real types are converted, see nearfar.loss's\n"
+    "    result for the type of the gradient.\n"
+    "labels (n): integers, or strings; -1 marks a row that takes part in no pair.\n"
+    "loss: a ContrastiveLoss; or give its options by name.\n\n"
+    "Returns LossResult(value, grad, counts): value a float, grad (n, d) in x's type (None with\n"
+    "gradient=False), counts the numbers of pairs. No pair at all gives 0 and zeros, never NaN.\n"
+    "Memory O(n d): the n x n matrix is never made. The same bits for any number of threads.";
+
+static const char *const loss_names[] = {"x", "labels", "loss", "gradient", LOSS_OPTIONS, NULL};
+static const core_signature loss_signature = {"loss", 3, 2, loss_names};
+
+static int any_given(PyObject *const *value, int count) {
+    for (int k = 0; k < count; k++) {
+        if (value[k] != NULL) return 1;
+    }
+    return 0;
+}
+
+CORE_FUNCTION(core_loss) {
+    core_state *state = PyModule_GetState(module);
+    PyObject *value[4 + OPTIONS] = {NULL};
+    int wanted = 1, has_unlabelled = 1, options;
+    if (core_arguments(&loss_signature, args, nargs, keywords, value) < 0 ||
+        core_flag(value[3], "gradient", &wanted) < 0) {
+        return NULL;
+    }
+    nf_loss loss = nf_loss_weston();
+    char preset[16];
+    options = any_given(value + 4, OPTIONS);
+    if (core_given(value[2])) {
+        if (!PyObject_TypeCheck(value[2], state->loss_type)) {
+            PyErr_Format(PyExc_TypeError, "loss is %R: it must be a ContrastiveLoss or None",
+                         value[2]);
+            return NULL;
+        }
+        if (options) {
+            PyErr_SetString(PyExc_TypeError,
+                            "loss has its options already: give a ContrastiveLoss or options by "
+                            "name, not both");
+            return NULL;
+        }
+        const core_loss_object *object = (const core_loss_object *)value[2];
+        loss = object->loss;
+        has_unlabelled = object->has_unlabelled;
+    } else if (options && set_options(state, value + 4, &loss, preset, &has_unlabelled) < 0) {
+        return NULL;
+    }
+    return batch(state, &loss, has_unlabelled, value[0], value[1], wanted);
+}
+
+/* ---- the type ------------------------------------------------------------------------------- */
+
+static const char *const new_names[] = {LOSS_OPTIONS, NULL};
+static const core_signature new_signature = {"ContrastiveLoss", 1, 0, new_names};
+
+static PyObject *loss_from(core_state *state, PyTypeObject *type, const nf_loss *loss,
+                           const char *preset, int has_unlabelled) {
+    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    core_loss_object *self = (core_loss_object *)allocate(type, 0);
+    if (self == NULL) return NULL;
+    self->state = state;
+    self->module = PyType_GetModule(state->loss_type);
+    Py_INCREF(self->module);
+    self->loss = *loss;
+    self->has_unlabelled = has_unlabelled;
+    PyOS_snprintf(self->preset, sizeof self->preset, "%s", preset);
+    return (PyObject *)self;
+}
+
+static PyObject *loss_new(PyTypeObject *type, PyObject *args, PyObject *keywords) {
+    core_state *state = core_state_of_type(type);
+    PyObject *value[OPTIONS] = {NULL};
+    if (state == NULL || core_arguments_tuple(&new_signature, args, keywords, value) < 0) {
+        return NULL;
+    }
+    nf_loss loss;
+    char preset[16];
+    int has_unlabelled;
+    if (set_options(state, value, &loss, preset, &has_unlabelled) < 0) return NULL;
+    return loss_from(state, type, &loss, preset, has_unlabelled);
+}
+
+PyObject *core_default_training_loss(PyObject *module, PyObject *unused) {
+    core_state *state = PyModule_GetState(module);
+    nf_train_options options = nf_train_defaults();
+    (void)unused;
+    return loss_from(state, state->loss_type, &options.loss, "weston", 1);
+}
+
+static void loss_dealloc(PyObject *object) {
+    PyTypeObject *type = Py_TYPE(object);
+    Py_XDECREF(((core_loss_object *)object)->module);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    release(object);
+    Py_DECREF(type);
+}
+
+static const char *const call_names[] = {"x", "labels", "gradient", NULL};
+static const core_signature call_signature = {"ContrastiveLoss", 2, 2, call_names};
+
+static PyObject *loss_call(PyObject *object, PyObject *args, PyObject *keywords) {
+    core_loss_object *self = (core_loss_object *)object;
+    PyObject *value[3] = {NULL};
+    int wanted = 1;
+    if (core_arguments_tuple(&call_signature, args, keywords, value) < 0 ||
+        core_flag(value[2], "gradient", &wanted) < 0) {
+        return NULL;
+    }
+    return batch(self->state, &self->loss, self->has_unlabelled, value[0], value[1], wanted);
+}
+
+/* ---- attributes ----------------------------------------------------------------------------- */
+
+#define FIELD(name) ((void *)offsetof(core_loss_object, loss.name))
+
+static const void *field(PyObject *self, void *offset) {
+    return (const char *)self + (uintptr_t)offset;
+}
+
+static PyObject *get_number(PyObject *self, void *offset) {
+    return PyFloat_FromDouble(*(const double *)field(self, offset));
+}
+
+static PyObject *get_flag(PyObject *self, void *offset) {
+    return PyBool_FromLong(*(const int *)field(self, offset));
+}
+
+static PyObject *get_metric(PyObject *self, void *offset) {
+    return PyUnicode_FromString(nf_metric_name(*(const nf_metric *)field(self, offset)));
+}
+
+static PyObject *get_reduction(PyObject *self, void *offset) {
+    return PyUnicode_FromString(nf_reduction_name(*(const nf_reduction *)field(self, offset)));
+}
+
+static PyObject *get_preset(PyObject *self, void *offset) {
+    (void)offset;
+    return PyUnicode_FromString(((core_loss_object *)self)->preset);
+}
+
+static PyObject *get_unlabelled(PyObject *self, void *offset) {
+    (void)offset;
+    if (((core_loss_object *)self)->has_unlabelled) return PyLong_FromLong(-1);
+    Py_RETURN_NONE;
+}
+
+static PyGetSetDef loss_getset[] = {
+    {"preset", get_preset, NULL, "Preset that the options started from.", NULL},
+    {"pos_metric", get_metric, NULL, "Distance t+ of positives.", FIELD(pos_metric)},
+    {"neg_metric", get_metric, NULL, "Distance t- of negatives.", FIELD(neg_metric)},
+    {"pos_exponent", get_number, NULL, "Exponent of positives.", FIELD(pos_exponent)},
+    {"neg_exponent", get_number, NULL, "Exponent of negatives.", FIELD(neg_exponent)},
+    {"pos_margin", get_number, NULL, "Positives nearer than this add nothing.", FIELD(pos_margin)},
+    {"neg_margin", get_number, NULL, "Negatives farther apart than this add nothing.",
+     FIELD(neg_margin)},
+    {"margin", get_number, NULL, "Another name of neg_margin.", FIELD(neg_margin)},
+    {"pos_weight", get_number, NULL, "Factor of every positive.", FIELD(pos_weight)},
+    {"neg_weight", get_number, NULL, "Factor of every negative.", FIELD(neg_weight)},
+    {"scale", get_number, NULL, "Factor of the whole loss.", FIELD(scale)},
+    {"normalize", get_flag, NULL, "Rows are divided by their length first.", FIELD(normalize)},
+    {"reduction", get_reduction, NULL, "From terms to one number.", FIELD(reduction)},
+    {"stats", get_flag, NULL, "Active positives and mean distances are counted too.", FIELD(stats)},
+    {"unlabelled", get_unlabelled, NULL, "-1, or None if -1 is an ordinary class.", NULL},
+    {NULL, NULL, NULL, NULL, NULL}};
+
+static PyMethodDef loss_methods[] = {
+    {"pairs", (PyCFunction)(void (*)(void))core_loss_pairs, METH_FASTCALL | METH_KEYWORDS,
+     "pairs($self, /, x, pairs, *, gradient=True, upstream=None, terms=False, same_encoding='01')\n"
+     "--\n\n"
+     "The loss over a list of pairs of rows of x (n, d).\n\n"
+     "pairs: a Pairs (from sample_pairs), a tuple (i, j, same[, weight]) of arrays (p), or an\n"
+     "    integer array (p, 3) with columns i, j, same. same is 1 / True for a positive and 0 /\n"
+     "    False for a negative ({-1, +1} only with same_encoding='pm1'). (i, i) is refused; a\n"
+     "    pair listed twice counts twice.\n"
+     "upstream: with reduction 'none' (p), and the gradient is that of sum(upstream * terms);\n"
+     "    else one factor of the gradient.\n"
+     "terms: also give the terms (p) before reduction (always with reduction 'none').\n\n"
+     "Returns LossResult with grad (n, d)."},
+    {"rows", (PyCFunction)(void (*)(void))core_loss_rows, METH_FASTCALL | METH_KEYWORDS,
+     "rows($self, /, left, right, same, weight=None, *, gradient=True, upstream=None,\n"
+     "     terms=False, same_encoding='01')\n"
+     "--\n\n"
+     "The loss over pairs made beforehand: row k of left (p, d) with row k of right (p, d), same\n"
+     "(p) as in pairs(), weight (p) or None. Same and weight may also be (p, 1).\n\n"
+     "Returns LossResult with grad = (gradient of left, gradient of right)."},
+    {"reference", (PyCFunction)(void (*)(void))core_loss_reference, METH_FASTCALL | METH_KEYWORDS,
+     "reference($self, /, query, query_labels, reference, reference_labels, query_ids=None,\n"
+     "          reference_ids=None, *, gradient=True)\n"
+     "--\n\n"
+     "The loss over all pairs of a row of query (n, d) and a row of reference (m, d). Rows with\n"
+     "equal ids are the same item and make no pair.\n\n"
+     "Returns LossResult with grad = (gradient of query, gradient of reference)."},
+    {NULL, NULL, 0, NULL}};
+
+static PyType_Slot loss_slots[] = {{Py_tp_new, (void *)loss_new},
+                                   {Py_tp_dealloc, (void *)loss_dealloc},
+                                   {Py_tp_call, (void *)loss_call},
+                                   {Py_tp_methods, loss_methods},
+                                   {Py_tp_getset, loss_getset},
+                                   {Py_tp_doc, (void *)"What nearfar.ContrastiveLoss is made of."},
+                                   {0, NULL}};
+
+PyType_Spec core_loss_spec = {.name = "nearfar._core.Loss",
+                              .basicsize = sizeof(core_loss_object),
+                              .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+                              .slots = loss_slots};

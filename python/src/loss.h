@@ -1,0 +1,27 @@
+/* What the forms of the loss share. */
+#ifndef NEARFAR_PYTHON_LOSS_H
+#define NEARFAR_PYTHON_LOSS_H
+
+#include "core.h"
+
+/* LossResult(value, grad, counts, terms); gradient and terms borrowed, NULL for None. */
+PyObject *core_loss_result(core_state *state, const nf_loss_result *result, PyObject *gradient,
+                           PyObject *terms);
+/* A new array for the gradient of x, or nothing if it is not wanted. */
+PyObject *core_new_gradient(core_state *state, int wanted, const core_matrix *x, nf_matrix_out *out,
+                            int *failed);
+/* (gradient of a, gradient of b) in the types that were given; NULL if not wanted. */
+PyObject *core_gradient_pair(int wanted, PyObject **first, const core_matrix *a, PyObject **second,
+                             const core_matrix *b);
+
+/* Operations of so many pairs, roughly. */
+static inline double core_loss_work(double pairs, size_t d) { return 6 * pairs * (double)(d + 8); }
+
+PyObject *core_loss_pairs(PyObject *object, PyObject *const *args, Py_ssize_t nargs,
+                          PyObject *keywords);
+PyObject *core_loss_rows(PyObject *object, PyObject *const *args, Py_ssize_t nargs,
+                         PyObject *keywords);
+PyObject *core_loss_reference(PyObject *object, PyObject *const *args, Py_ssize_t nargs,
+                              PyObject *keywords);
+
+#endif

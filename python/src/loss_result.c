@@ -1,0 +1,78 @@
+/* What a loss gives back. */
+#include <string.h>
+
+#include "core.h"
+#include "loss.h"
+
+/* ---- results -------------------------------------------------------------------------------- */
+
+static PyObject *counts_of(core_state *state, const nf_loss_result *r) {
+    PyObject *counts = PyStructSequence_New(state->loss_counts);
+    if (counts == NULL) return NULL;
+    if (core_set(counts, 0, PyLong_FromUnsignedLongLong(r->positive_pairs)) < 0 ||
+        core_set(counts, 1, PyLong_FromUnsignedLongLong(r->negative_pairs)) < 0 ||
+        core_set(counts, 2, PyLong_FromUnsignedLongLong(r->active_negative)) < 0 ||
+        core_set(counts, 3, PyLong_FromUnsignedLongLong(r->coincident_negatives)) < 0 ||
+        core_set(counts, 4, PyLong_FromUnsignedLongLong(r->zero_rows)) < 0) {
+        Py_DECREF(counts);
+        return NULL;
+    }
+    PyObject *extra[3] = {NULL, NULL, NULL};
+    if (r->has_stats) {
+        extra[0] = PyLong_FromUnsignedLongLong(r->active_positive);
+        extra[1] = PyFloat_FromDouble(r->mean_positive_distance);
+        extra[2] = PyFloat_FromDouble(r->mean_negative_distance);
+    }
+    for (int k = 0; k < 3; k++) {
+        if (!r->has_stats) {
+            Py_INCREF(Py_None);
+            extra[k] = Py_None;
+        }
+        if (core_set(counts, 5 + k, extra[k]) < 0) {
+            while (++k < 3) Py_XDECREF(extra[k]);
+            Py_DECREF(counts);
+            return NULL;
+        }
+    }
+    return counts;
+}
+
+static PyObject *new_or_none(PyObject *value) {
+    PyObject *chosen = value != NULL ? value : Py_None;
+    Py_INCREF(chosen);
+    return chosen;
+}
+
+PyObject *core_loss_result(core_state *state, const nf_loss_result *r, PyObject *gradient,
+                           PyObject *terms) {
+    PyObject *result = PyStructSequence_New(state->loss_result);
+    if (result == NULL) return NULL;
+    if (core_set(result, 0, PyFloat_FromDouble(r->value)) < 0 ||
+        core_set(result, 1, new_or_none(gradient)) < 0 ||
+        core_set(result, 2, counts_of(state, r)) < 0 ||
+        core_set(result, 3, new_or_none(terms)) < 0) {
+        Py_CLEAR(result);
+    }
+    return result;
+}
+
+/* ---- gradients ------------------------------------------------------------------------------ */
+
+PyObject *core_new_gradient(core_state *state, int wanted, const core_matrix *x, nf_matrix_out *out,
+                            int *failed) {
+    memset(out, 0, sizeof *out);
+    if (!wanted) return NULL;
+    *out = (nf_matrix_out){NULL, x->view.type, x->view.rows, x->view.cols, x->view.cols};
+    PyObject *array = core_new_matrix(state, out->rows, out->cols, out->type, &out->data);
+    if (array == NULL) *failed = 1;
+    return array;
+}
+
+PyObject *core_gradient_pair(int wanted, PyObject **first, const core_matrix *a, PyObject **second,
+                             const core_matrix *b) {
+    if (!wanted) return NULL;
+    *first = core_as_type(*first, a->dtype);
+    *second = core_as_type(*second, b->dtype);
+    if (*first == NULL || *second == NULL) return NULL;
+    return PyTuple_Pack(2, *first, *second);
+}
