@@ -8,6 +8,7 @@ CC         ?= cc
 VENV       := .venv
 PYTHON     := $(VENV)/bin/python
 REQUIRES   := tests/python/requirements.txt
+PACKAGE_VENV := .venv-package
 
 CONFIGURE := cmake -S . -G Ninja -DNF_WERROR=ON
 CTEST     := ctest --output-on-failure --no-tests=error
@@ -18,7 +19,8 @@ export NEARFAR_LIB := $(abspath $(BUILD))/src/libnearfar.so
 
 .DEFAULT_GOAL := all
 .PHONY: all demo test check checks lint test-c test-cli test-python test-sanitized test-long \
-        install uninstall format format-check clean distclean help needs-build needs-test needs-long
+        test-package wheel install uninstall format format-check clean distclean help needs-build \
+        needs-test needs-long
 
 all: $(BUILD)/build.ninja ## build the library and the program
 	@cmake --build $(BUILD)
@@ -34,6 +36,7 @@ test: needs-test ## every suite: checks, lint, C, sanitizers, command line, Pyth
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory test-sanitized
 	@$(MAKE) --no-print-directory test-c
+	@$(MAKE) --no-print-directory test-package
 	@$(MAKE) --no-print-directory test-python
 
 check: all ## the C suites and the checks alone (what to run while working)
@@ -45,6 +48,12 @@ test-c: all
 # Command line and oracles in one pytest run, so that the last line counts both.
 test-python: all $(VENV)/stamp ## the command-line suite and the NumPy/SciPy oracles
 	@$(PYTHON) -m pytest tests/cli tests/python
+
+# What is shipped is what is tested: the wheel, in an environment of its own.
+test-package: wheel $(PACKAGE_VENV)/stamp ## the suites of the Python package, on its wheel
+	@$(PACKAGE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	    --force-reinstall dist/*.whl
+	@$(PACKAGE_VENV)/bin/python -m pytest tests/python_package
 
 # The same C suites and the command-line suite under AddressSanitizer (with leaks) and UBSan.
 test-sanitized: $(BUILD_ASAN)/build.ninja $(VENV)/stamp ## C and command-line suites under ASan and UBSan
@@ -64,6 +73,9 @@ format: ## rewrite the C sources with clang-format
 
 format-check: ## fail if clang-format would change a C source
 	@tools/format --check
+
+wheel: | needs-test ## the Python package as an abi3 wheel in dist/
+	@tools/make-wheel .venv-wheel dist
 
 # ---- install ------------------------------------------------------------------------------------
 
@@ -95,11 +107,15 @@ $(VENV)/stamp: $(REQUIRES) | needs-test
 	@tools/make-venv $(VENV) $(REQUIRES)
 	@touch $@
 
-clean: ## remove build folders and results
-	@rm -rf $(BUILD) $(BUILD)-* out
+$(PACKAGE_VENV)/stamp: tests/python_package/requirements.txt | needs-test
+	@tools/make-venv $(PACKAGE_VENV) $<
+	@touch $@
 
-distclean: clean ## clean, and the Python environment
-	@rm -rf $(VENV)
+clean: ## remove build folders and results
+	@rm -rf $(BUILD) $(BUILD)-* out dist
+
+distclean: clean ## clean, and the Python environments
+	@rm -rf $(VENV) $(VENV)-*
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
