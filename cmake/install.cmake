@@ -19,13 +19,17 @@ install(FILES ${PROJECT_BINARY_DIR}/nearfarConfig.cmake
               ${PROJECT_BINARY_DIR}/nearfarConfigVersion.cmake
         DESTINATION ${NF_PACKAGE_DIR})
 
-# The .pc file holds the prefix of the install, which may be given only then.
+# The .pc files hold the prefix of the install, which may be given only then. The static one is apart
+# because pkg-config --static nearfar asks for everything that a static libzip would need.
 install(CODE "
   set(PROJECT_NAME \"${PROJECT_NAME}\")
   set(PROJECT_DESCRIPTION \"${PROJECT_DESCRIPTION}\")
   set(PROJECT_VERSION \"${PROJECT_VERSION}\")
   set(CMAKE_INSTALL_INCLUDEDIR \"${CMAKE_INSTALL_INCLUDEDIR}\")
   set(CMAKE_INSTALL_LIBDIR \"${CMAKE_INSTALL_LIBDIR}\")
-  configure_file(\"${PROJECT_SOURCE_DIR}/cmake/nearfar.pc.in\"
-                 \"${PROJECT_BINARY_DIR}/nearfar.pc\" @ONLY)")
-install(FILES ${PROJECT_BINARY_DIR}/nearfar.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+  foreach(name nearfar nearfar-static)
+    configure_file(\"${PROJECT_SOURCE_DIR}/cmake/\${name}.pc.in\"
+                   \"${PROJECT_BINARY_DIR}/\${name}.pc\" @ONLY)
+  endforeach()")
+install(FILES ${PROJECT_BINARY_DIR}/nearfar.pc ${PROJECT_BINARY_DIR}/nearfar-static.pc
+        DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
