@@ -126,8 +126,6 @@ static void class_text(const nf_table *names, int64_t label, char *buffer, size_
     if (names != NULL && names->class_names != NULL && label >= 0 &&
         (uint64_t)label < names->classes) {
         snprintf(buffer, size, "%s", cli_quote(names->class_names[label]).text);
-    } else if (label == -1 && names != NULL && names->has_unlabelled) {
-        snprintf(buffer, size, "(unlabelled)");
     } else {
         snprintf(buffer, size, "%lld", (long long)label);
     }
@@ -165,11 +163,18 @@ int cli_show_classes(cli *app, json_t *document, const nf_array *labels, const n
     nf_status status = nf_array_to_labels(app->context, labels, "labels", &numbers);
     if (status != NF_OK) return cli_data_status(app, status, NULL);
     int64_t *sorted = numbers->data;
-    size_t n = numbers->count, singletons, position = 0;
+    size_t n = 0, singletons, position = 0;
+    for (size_t i = 0; i < numbers->count; i++) { /* unlabelled rows are no class */
+        if (sorted[i] != -1 || names == NULL || !names->has_unlabelled) sorted[n++] = sorted[i];
+    }
+    size_t unlabelled = numbers->count - n;
     qsort(sorted, n, sizeof *sorted, compare_labels);
     size_t classes = count_classes(sorted, n, &singletons);
     json_t *list = json_array();
-    if (!app->json) {
+    if (app->json) {
+        cli_json_count(document, "unlabelled", unlabelled);
+    } else {
+        if (unlabelled > 0) cli_row_count(app, "unlabelled rows", unlabelled);
         cli_row_count(app, "classes", classes);
         if (singletons > 0) cli_row_count(app, "  with one row", singletons);
     }

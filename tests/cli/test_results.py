@@ -2,6 +2,7 @@
 
 import gzip
 import math
+import re
 
 import numpy as np
 import pytest
@@ -334,8 +335,11 @@ def test_info_of_other_files(cli, data):
     cli.write("t.csv", "a,b,species\n1,2,cat\n2,3,dog\n3,4,cat\n5,6,\n")
     got = cli.json("info", "t.csv")
     assert got["columns"] == ["a", "b"] and got["label_column"] == "species"
-    assert {c["name"]: c["count"] for c in got["classes"]} == {"cat": 2, "dog": 1,
-                                                               "(unlabelled)": 1}
+    assert {c["name"]: c["count"] for c in got["classes"]} == {"cat": 2, "dog": 1}
+    assert got["unlabelled"] == 1
+    shown = cli.run("info", "t.csv").stdout
+    assert re.search(r"unlabelled rows +1\n", shown) and re.search(r"classes +2\n", shown)
+    assert re.search(r"with one row +1\n", shown)
     got = cli.json("info", "digits")
     assert got["shape"] == [1797, 64] and len(got["classes"]) == 10
     cli.write("junk", "\x00\x01\x02")
