@@ -46,8 +46,14 @@ typedef struct nf_contrast_tile {
     size_t ld, rows, cols;
     const void *row_class, *col_class; /* integers of T's size; columns padded to lines, with -1 */
     const unsigned char *skip;         /* (rows, ld) bytes, non-zero = not a valid pair; or NULL */
+    bool upper;                        /* only columns c > r are pairs; what is left of the line that
+                                          holds r is not read, and its weights are set to 0 */
     void *work;                        /* 2 ld elements of scratch */
 } nf_contrast_tile;
+
+typedef void (*nf_update_fn)(void *out, size_t ldo, const void *weights, size_t row_step,
+                             size_t step, const void *x, size_t ldx, const void *b, size_t ldb,
+                             size_t rows, size_t n, size_t d);
 
 typedef struct nf_kernels {
     /* Rows b (cols, d) to a panel: panel[(c / L * d + k) * L + c % L], padded with zeros. */
@@ -75,15 +81,7 @@ typedef struct nf_kernels {
      *   update_product:    fma(w, b[s], s)             (x unused, may be NULL)
      *   update_sign:       s + w sign(x[r] - b[s])
      * Rows of x, b and out are padded to whole lines. */
-    void (*update_difference)(void *out, size_t ldo, const void *weights, size_t row_step,
-                              size_t step, const void *x, size_t ldx, const void *b, size_t ldb,
-                              size_t rows, size_t n, size_t d);
-    void (*update_product)(void *out, size_t ldo, const void *weights, size_t row_step,
-                           size_t step, const void *x, size_t ldx, const void *b, size_t ldb,
-                           size_t rows, size_t n, size_t d);
-    void (*update_sign)(void *out, size_t ldo, const void *weights, size_t row_step, size_t step,
-                        const void *x, size_t ldx, const void *b, size_t ldb, size_t rows,
-                        size_t n, size_t d);
+    nf_update_fn update_difference, update_product, update_sign;
 
     /* sum[i] += in[i], double sums */
     void (*accumulate)(double *sum, const void *in, size_t count);

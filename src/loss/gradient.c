@@ -20,13 +20,13 @@ void nf_gradient_through_unit(const nf_rows *rows, size_t r, double *gradient, d
 }
 
 bool nf_gradient_fits(nf_type type, const double *gradient, size_t d) {
-    bool fits = true;
+    int misfit = 0;
     if (type == NF_FLOAT32) {
-        for (size_t k = 0; k < d; k++) fits &= fabsf((float)gradient[k]) <= FLT_MAX;
+        for (size_t k = 0; k < d; k++) misfit |= !(fabsf((float)gradient[k]) <= FLT_MAX);
     } else {
-        for (size_t k = 0; k < d; k++) fits &= fabs(gradient[k]) <= DBL_MAX;
+        for (size_t k = 0; k < d; k++) misfit |= !(fabs(gradient[k]) <= DBL_MAX);
     }
-    return fits;
+    return misfit == 0;
 }
 
 void nf_gradient_store(nf_matrix_out out, size_t row, const double *gradient) {

@@ -5,6 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#define NF_STRIP 24 /* rows of a strip of a diagonal tile: a multiple of every register tile */
+
 enum { NF_VALID = 0, NF_NOT_A_PAIR = 1, NF_EXACT = 2 };
 
 typedef struct nf_tile {
@@ -67,6 +69,9 @@ nf_status nf_tile_engine_init(nf_context *context, nf_tile_engine *engine, const
                                .d = x.cols,
                                .stride = nf_pass_stride(x),
                                .block_rows = nf_pass_block_rows(x.cols)};
+    engine->update = engine->family == NF_SQUARED   ? engine->kernels->update_difference
+                     : engine->family == NF_PRODUCT ? engine->kernels->update_product
+                                                    : engine->kernels->update_sign;
     engine->ld = nf_pad(x.type, engine->block_rows);
     engine->zero_rows = cosine && x.cols > 0 &&
                         (pass->a->rows.zero_rows > 0 || pass->b->rows.zero_rows > 0);
@@ -153,12 +158,14 @@ static void mark_exact(nf_tile *tile) {
     const nf_tile_engine *engine = tile->engine;
     const size_t element = nf_type_size(engine->type);
     for (size_t r = 0; r < tile->rows; r++) {
-        const unsigned char *raw = tile->tile + r * engine->ld * element;
+        const size_t first = tile->diagonal ? r + 1 : 0;
+        const unsigned char *raw = tile->tile + (r * engine->ld + first) * element;
+        if (first >= tile->cols) break;
         if (!engine->zero_rows &&
-            !engine->kernels->outside(raw, tile->cols, engine->low, engine->high)) {
+            !engine->kernels->outside(raw, tile->cols - first, engine->low, engine->high)) {
             continue;
         }
-        for (size_t c = tile->diagonal ? r + 1 : 0; c < tile->cols; c++) {
+        for (size_t c = first; c < tile->cols; c++) {
             double value = raw_at(tile, r, c);
             bool trusted = value >= engine->low && value <= engine->high;
             if (trusted && !engine->zero_rows) continue;
@@ -247,23 +254,38 @@ static void update_slowly(const nf_tile *tile) {
     }
 }
 
-static void update(const nf_tile *tile) {
+/* Rows [first, first + count) of block a: their weights against columns [from, cols). */
+static void update_a(const nf_tile *tile, size_t first, size_t count, size_t from) {
     const nf_tile_engine *engine = tile->engine;
-    const size_t stride = engine->stride, ld = engine->ld;
-    void (*kernel)(void *, size_t, const void *, size_t, size_t, const void *, size_t, const void *,
-                   size_t, size_t, size_t, size_t) =
-        engine->family == NF_SQUARED   ? engine->kernels->update_difference
-        : engine->family == NF_PRODUCT ? engine->kernels->update_product
-                                       : engine->kernels->update_sign;
-    if (tile->a->sum != NULL) {
-        kernel(tile->update, stride, tile->tile, ld, 1, tile->x, stride, tile->y, stride,
-               tile->rows, tile->cols, engine->d);
-        engine->kernels->accumulate(sum_a(tile, 0), tile->update, tile->rows * stride);
+    const size_t stride = engine->stride, element = nf_type_size(engine->type);
+    engine->update(tile->update, stride, tile->tile + (first * engine->ld + from) * element,
+                   engine->ld, 1, row_x(tile, first), stride, row_y(tile, from), stride, count,
+                   tile->cols - from, engine->d);
+    engine->kernels->accumulate(sum_a(tile, first), tile->update, count * stride);
+}
+
+/* Columns [first, first + count), that is rows of block b: their weights against rows [0, to). */
+static void update_b(const nf_tile *tile, size_t first, size_t count, size_t to) {
+    const nf_tile_engine *engine = tile->engine;
+    const size_t stride = engine->stride, element = nf_type_size(engine->type);
+    engine->update(tile->update, stride, tile->tile + first * element, 1, engine->ld,
+                   row_y(tile, first), stride, row_x(tile, 0), stride, count, to, engine->d);
+    engine->kernels->accumulate(sum_b(tile, first), tile->update, count * stride);
+}
+
+static void update(const nf_tile *tile) {
+    if (!tile->diagonal) {
+        if (tile->a->sum != NULL) update_a(tile, 0, tile->rows, 0);
+        if (tile->b->sum != NULL) update_b(tile, 0, tile->cols, tile->rows);
+        return;
     }
-    if (tile->b->sum != NULL) {
-        kernel(tile->update, stride, tile->tile, 1, ld, tile->y, stride, tile->x, stride,
-               tile->cols, tile->rows, engine->d);
-        engine->kernels->accumulate(sum_b(tile, 0), tile->update, tile->cols * stride);
+    /* The weights below the diagonal are 0: strips leave most of them out. */
+    for (size_t r = 0; r < tile->rows; r += NF_STRIP) {
+        update_a(tile, r, nf_min_size(NF_STRIP, tile->rows - r), r);
+    }
+    for (size_t c = 0; c < tile->cols; c += NF_STRIP) {
+        size_t count = nf_min_size(NF_STRIP, tile->cols - c);
+        update_b(tile, c, count, c + count);
     }
 }
 
@@ -278,9 +300,19 @@ static void distances(nf_tile *tile) {
         nf_rows_copy(&tile->b->rows, tile->j, tile->cols, engine->type, tile->y, engine->stride);
     }
     engine->kernels->pack(tile->panel, tile->y, engine->stride, tile->cols, engine->d);
-    nf_family_tile(engine->kernels, engine->family)(tile->tile, engine->ld, tile->x,
-                                                    engine->stride, tile->panel, tile->rows,
-                                                    tile->cols, engine->d);
+    nf_tile_fn kernel = nf_family_tile(engine->kernels, engine->family);
+    if (!tile->diagonal) {
+        kernel(tile->tile, engine->ld, tile->x, engine->stride, tile->panel, tile->rows, tile->cols,
+               engine->d);
+        return;
+    }
+    /* Only the pairs above the diagonal, to whole lines. */
+    const size_t lanes = nf_lanes(engine->type), element = nf_type_size(engine->type);
+    for (size_t c = 0; c < tile->cols; c += lanes) {
+        kernel(tile->tile + c * element, engine->ld, tile->x, engine->stride,
+               tile->panel + c * engine->d * element, nf_min_size(tile->rows, c + lanes),
+               nf_min_size(lanes, tile->cols - c), engine->d);
+    }
 }
 
 static void add_sums(nf_contrast_sums *total, const nf_contrast_sums *part) {
@@ -321,6 +353,7 @@ void nf_tile_run(const nf_tile_engine *engine, size_t i, size_t j, int worker,
                               .row_class = tile.row_class,
                               .col_class = tile.col_class,
                               .skip = tile.has_skip ? tile.skip : NULL,
+                              .upper = tile.diagonal,
                               .work = tile.work};
     engine->kernels->contrast(&tile.contrast, &terms, &sums);
     if (tile.has_exact) exact_pairs(&tile, &sums);

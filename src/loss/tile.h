@@ -13,6 +13,7 @@ typedef struct nf_tile_engine {
     const nf_pass *pass;
     const nf_kernels *kernels;
     nf_family family;
+    nf_update_fn update;
     nf_type type;
     bool within, gradient;
     bool zero_rows; /* some pair may have a zero row under cosine */
