@@ -97,7 +97,11 @@ typedef struct nf_loss_result {
     uint64_t active_positive;                /* positives with w phi+ > 0 */
     double mean_positive_distance;           /* mean t+, t-; 0 when the side has no pair */
     double mean_negative_distance;
-    uint64_t tiles_total, tiles_skipped, updates_skipped; /* work, batch and reference forms */
+    /* Work of the batch and reference forms: 96 x 96 tiles of pairs; those skipped because no pair
+     * of theirs can have a term (positives that close in form, negatives beyond the margin by the
+     * balls around their blocks; the latter only without stats); computed tiles without a gradient
+     * update because every weight is 0. Skipping never changes a bit. */
+    uint64_t tiles_total, tiles_skipped, updates_skipped;
 } nf_loss_result;
 
 /* All pairs of labelled rows: x (n, d), labels (n). gradient (n, d) of x's type = d value / d x, or

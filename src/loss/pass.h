@@ -23,6 +23,7 @@ typedef struct nf_pass {
     nf_contrast contrast; /* coefficients at most 1 */
     nf_metric metric[2];
     nf_pass_set *a, *b; /* the same set: all unordered pairs within it */
+    bool prune;         /* skip tiles that hold no active negative; distance sums then miss them */
     uint64_t tiles, tiles_skipped, updates_skipped;
     nf_contrast_sums sums;
 } nf_pass;

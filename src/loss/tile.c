@@ -53,6 +53,23 @@ static double raw_power(const nf_contrast_side *side) {
     return fmax(1, side->transform == NF_T_SQRT ? exponent / 2 : exponent);
 }
 
+/* Bounds pay when there is more than one block to keep apart. A zero row is at cosine distance 1 of
+ * every row, whatever its place. */
+static nf_status make_bounds(nf_context *context, nf_tile_engine *engine) {
+    const nf_pass *pass = engine->pass;
+    const nf_contrast_side *negative = &pass->contrast.side[NF_NEGATIVE];
+    engine->reach = nf_bounds_reach(pass->metric[NF_NEGATIVE], negative->margin);
+    engine->prune = pass->prune && negative->on && engine->reach >= 0 && !engine->zero_rows &&
+                    pass->a->blocks + pass->b->blocks > 2;
+    if (!engine->prune) return NF_OK;
+    nf_status status = nf_bounds_make(context, pass->a, &engine->bounds[0]);
+    engine->bounds[1] = engine->bounds[0];
+    if (status == NF_OK && !engine->within) {
+        status = nf_bounds_make(context, pass->b, &engine->bounds[1]);
+    }
+    return status;
+}
+
 nf_status nf_tile_engine_init(nf_context *context, nf_tile_engine *engine, const nf_pass *pass) {
     nf_matrix x = pass->a->rows.x;
     int some_side = pass->contrast.side[NF_POSITIVE].on ? NF_POSITIVE : NF_NEGATIVE;
@@ -78,6 +95,8 @@ nf_status nf_tile_engine_init(nf_context *context, nf_tile_engine *engine, const
     double power = fmax(raw_power(&pass->contrast.side[NF_NEGATIVE]),
                         raw_power(&pass->contrast.side[NF_POSITIVE]));
     nf_trusted_range(engine->family, x.type, x.cols, power, &engine->low, &engine->high);
+    nf_status status = make_bounds(context, engine);
+    if (status != NF_OK) return status;
     nf_tile unused;
     engine->worker_bytes = layout(engine, NULL, &unused);
     return nf_scratch(context, &engine->scratch, (size_t)context->threads, engine->worker_bytes,
@@ -336,6 +355,11 @@ void nf_tile_run(const nf_tile_engine *engine, size_t i, size_t j, int worker,
     tile.diagonal = engine->within && i == j;
     result->tiles++;
     narrow_sides(&tile);
+    if (engine->prune && !tile.diagonal && !tile.contrast.side[NF_POSITIVE].on &&
+        nf_bounds_apart(&engine->bounds[0], i, &engine->bounds[1], j, engine->d, engine->type,
+                        engine->reach)) {
+        tile.contrast.side[NF_NEGATIVE].on = false;
+    }
     if (!tile.contrast.side[NF_NEGATIVE].on && !tile.contrast.side[NF_POSITIVE].on) {
         result->tiles_skipped++;
         return;

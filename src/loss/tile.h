@@ -2,6 +2,7 @@
 #ifndef NF_LOSS_TILE_H
 #define NF_LOSS_TILE_H
 
+#include "loss/bounds.h"
 #include "loss/pass.h"
 
 typedef struct nf_tile_result {
@@ -18,6 +19,9 @@ typedef struct nf_tile_engine {
     bool within, gradient;
     bool zero_rows; /* some pair may have a zero row under cosine */
     double low, high;
+    bool prune; /* skip tiles beyond `reach` */
+    double reach;
+    nf_bounds bounds[2];
     size_t d, stride, ld, block_rows;
     size_t worker_bytes;
     unsigned char *scratch;

@@ -87,13 +87,15 @@ static bool side_has_terms(const nf_tiled_state *state, int side) {
     return state->job->pairs[side] > 0 && state->coefficient[side] > 0;
 }
 
-/* A pass of one group with the given sides; without `gradient` the sums stay NULL. */
+/* A pass of one group with the given sides. */
 static nf_status run_pass(nf_context *context, nf_tiled_state *state, nf_group *group,
-                          const bool on[2], const double coefficient[2], nf_pass *pass) {
+                          const bool on[2], const double coefficient[2], bool prune,
+                          nf_pass *pass) {
     const nf_loss *loss = state->job->loss;
     *pass = (nf_pass){.metric = {loss->neg_metric, loss->pos_metric},
                       .a = &group->set[0],
-                      .b = &group->set[state->sets - 1]};
+                      .b = &group->set[state->sets - 1],
+                      .prune = prune};
     bool any = false;
     for (int side = NF_NEGATIVE; side <= NF_POSITIVE; side++) {
         pass->contrast.side[side] = nf_term_side(loss, side, 1);
@@ -113,7 +115,7 @@ static nf_status count_sides(nf_context *context, nf_tiled_state *state, const b
         nf_group group = state->group[g];
         group.set[0].sum = group.set[1].sum = NULL;
         nf_pass pass;
-        status = run_pass(context, state, &group, on, ones, &pass);
+        status = run_pass(context, state, &group, on, ones, !state->job->loss->stats, &pass);
         for (int side = NF_NEGATIVE; side <= NF_POSITIVE; side++) {
             if (!on[side] || !group.side[side]) continue;
             sums->active[side] = pass.sums.active[side];
@@ -247,7 +249,8 @@ static nf_status run_group(nf_context *context, nf_tiled_state *state, nf_group 
     }
     nf_pass pass;
     if (status == NF_OK) {
-        status = run_pass(context, state, group, on, state->coefficient, &pass);
+        status = run_pass(context, state, group, on, state->coefficient, !state->job->loss->stats,
+                          &pass);
     }
     if (status != NF_OK) return status;
     take_sums(state, group, &pass);
