@@ -44,10 +44,10 @@ NF_API NF_MUST_USE nf_status nf_metric_parse(nf_context *context, const char *na
                                              nf_metric *metric);
 
 typedef struct nf_distance_options {
-    nf_metric metric;     /* default euclidean */
-    int normalize;        /* L2-normalise rows first; a zero row stays zero. Default 0 */
-    int precise;          /* accumulate in double: float32 results right to 0.51 ulp. Default 0 */
-    int allow_nonfinite;  /* 0 (default): NaN or Inf in the input is NF_ERR_DATA with the first
+    nf_metric metric;    /* default euclidean */
+    int normalize;       /* L2-normalise rows first; a zero row stays zero. Default 0 */
+    int precise;         /* accumulate in double: float32 results right to 0.51 ulp. Default 0 */
+    int allow_nonfinite; /* 0 (default): NaN or Inf in the input is NF_ERR_DATA with the first
                              (row, column) and the count; 1: they propagate by IEEE rules, and a
                              result beyond the type is Inf instead of NF_ERR_RANGE */
 } nf_distance_options;
@@ -66,8 +66,8 @@ NF_API NF_MUST_USE nf_status nf_distances_full(nf_context *context,
 /* Condensed: out[nf_pair_rank(n, i, j)] = d(x_i, x_j) for i < j, n(n-1)/2 values of x's type, in
  * the order of scipy.spatial.distance.pdist. */
 NF_API NF_MUST_USE nf_status nf_distances_condensed(nf_context *context,
-                                                    const nf_distance_options *options,
-                                                    nf_matrix x, void *out);
+                                                    const nf_distance_options *options, nf_matrix x,
+                                                    void *out);
 
 /* Pair list: out[p] = d(x_i[p], y_j[p]) for p < count; i indexes x (n, d), j indexes y (m, d).
  * An index outside its matrix is NF_ERR_ARG with its position. */

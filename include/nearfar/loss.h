@@ -41,12 +41,12 @@ extern "C" {
 #endif
 
 /* enum suffix, value, name */
-#define NF_REDUCTION_MAP(XX)                 \
-    XX(MEAN, 0, "mean")                      \
-    XX(SUM, 1, "sum")                        \
-    XX(WEIGHTED_MEAN, 2, "weighted-mean")    \
-    XX(MEAN_SIDES, 3, "mean-sides")          \
-    XX(MEAN_NONZERO, 4, "mean-nonzero")      \
+#define NF_REDUCTION_MAP(XX)              \
+    XX(MEAN, 0, "mean")                   \
+    XX(SUM, 1, "sum")                     \
+    XX(WEIGHTED_MEAN, 2, "weighted-mean") \
+    XX(MEAN_SIDES, 3, "mean-sides")       \
+    XX(MEAN_NONZERO, 4, "mean-nonzero")   \
     XX(NONE, 5, "none")
 
 typedef enum nf_reduction {

@@ -30,8 +30,8 @@ static nf_status check_view(nf_context *context, const void *data, nf_type type,
     }
     if (ld < cols) {
         return nf_fail(context, NF_ERR_ARG,
-                       "%s has leading dimension %zu: it must be at least its %zu columns", name, ld,
-                       cols);
+                       "%s has leading dimension %zu: it must be at least its %zu columns", name,
+                       ld, cols);
     }
     size_t elements, bytes;
     if (nf_mul_overflows(rows, ld, &elements) ||
@@ -40,8 +40,8 @@ static nf_status check_view(nf_context *context, const void *data, nf_type type,
                        rows, ld);
     }
     if (data == NULL && rows > 0 && cols > 0) {
-        return nf_fail(context, NF_ERR_ARG, "%s (%zu x %zu) has no data: pass a pointer to it", name,
-                       rows, cols);
+        return nf_fail(context, NF_ERR_ARG, "%s (%zu x %zu) has no data: pass a pointer to it",
+                       name, rows, cols);
     }
     return NF_OK;
 }
@@ -52,8 +52,7 @@ nf_status nf_check_matrix(nf_context *context, nf_matrix x, const char *name) {
 
 nf_status nf_check_out(nf_context *context, nf_matrix_out out, const char *name, size_t rows,
                        size_t cols, nf_type type) {
-    nf_status status =
-        check_view(context, out.data, out.type, out.rows, out.cols, out.ld, name);
+    nf_status status = check_view(context, out.data, out.type, out.rows, out.cols, out.ld, name);
     if (status != NF_OK) return status;
     if (out.rows != rows || out.cols != cols) {
         return nf_fail(context, NF_ERR_ARG, "%s is %zu x %zu: it must be %zu x %zu", name, out.rows,
@@ -97,8 +96,9 @@ nf_status nf_check_finite(nf_context *context, nf_matrix x, const char *name) {
         }
     }
     if (bad == 0) return NF_OK;
-    return nf_fail(context, NF_ERR_DATA,
-                   "%s has %zu NaN or infinite value%s, the first at row %zu, column %zu; remove or "
-                   "replace them",
-                   name, bad, bad == 1 ? "" : "s", first_row, first_col);
+    return nf_fail(
+        context, NF_ERR_DATA,
+        "%s has %zu NaN or infinite value%s, the first at row %zu, column %zu; remove or "
+        "replace them",
+        name, bad, bad == 1 ? "" : "s", first_row, first_col);
 }

@@ -35,9 +35,8 @@ static nf_status parse_threads(nf_context *context, const char *text, int *threa
 
 static nf_status choose_threads(nf_context *context, int requested) {
     if (requested < 0 || requested > NF_MAX_THREADS) {
-        return nf_fail(context, NF_ERR_ARG,
-                       "threads is %d: it must be 0 (automatic) or 1 to %d", requested,
-                       NF_MAX_THREADS);
+        return nf_fail(context, NF_ERR_ARG, "threads is %d: it must be 0 (automatic) or 1 to %d",
+                       requested, NF_MAX_THREADS);
     }
     context->threads = requested;
     if (requested > 0) return NF_OK;
@@ -73,10 +72,11 @@ static nf_status choose_isa(nf_context *context, nf_isa requested) {
         return nf_fail(context, NF_ERR_ARG, "isa is %d: it must be an nf_isa value", (int)isa);
     }
     if (!nf_cpu_supports(isa)) {
-        return nf_fail(context, NF_ERR_UNSUPPORTED,
-                       "instruction set %s is not available here: this machine has %s; unset NF_ISA "
-                       "to use that",
-                       nf_isa_name(isa), nf_isa_name(nf_cpu_best()));
+        return nf_fail(
+            context, NF_ERR_UNSUPPORTED,
+            "instruction set %s is not available here: this machine has %s; unset NF_ISA "
+            "to use that",
+            nf_isa_name(isa), nf_isa_name(nf_cpu_best()));
     }
     context->isa = isa;
     return NF_OK;

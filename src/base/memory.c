@@ -7,8 +7,7 @@ struct nf_scratch_block {
     nf_scratch_block *next;
 };
 
-nf_status nf_allocate(nf_context *context, void *out, size_t count, size_t size,
-                      const char *what) {
+nf_status nf_allocate(nf_context *context, void *out, size_t count, size_t size, const char *what) {
     size_t bytes, total;
     if (nf_mul_overflows(count, size, &bytes) ||
         nf_add_overflows(bytes, NF_ALIGNMENT + sizeof(void *), &total) || total > PTRDIFF_MAX) {
@@ -46,8 +45,7 @@ void nf_release(nf_context *context, void *block) {
     context->allocator.release(context->allocator.user, raw);
 }
 
-nf_status nf_scratch(nf_context *context, void *out, size_t count, size_t size,
-                     const char *what) {
+nf_status nf_scratch(nf_context *context, void *out, size_t count, size_t size, const char *what) {
     size_t bytes, total;
     if (context->reserve != NULL && !nf_mul_overflows(count, size, &bytes) &&
         bytes <= context->reserve_size) {

@@ -135,8 +135,8 @@ static nf_status run_alone(nf_context *context, size_t count, uint64_t units, nf
     return nf_progress_status(context);
 }
 
-nf_status nf_parallel(nf_context *context, size_t count, bool wake, uint64_t units,
-                      nf_task_fn task, void *argument) {
+nf_status nf_parallel(nf_context *context, size_t count, bool wake, uint64_t units, nf_task_fn task,
+                      void *argument) {
     nf_pool *pool = wake && count > 1 && context->threads > 1 ? pool_get(context) : NULL;
     if (pool == NULL || pool->workers == 0) {
         return run_alone(context, count, units, task, argument);

@@ -14,8 +14,8 @@ typedef void (*nf_task_fn)(void *argument, size_t task, int worker);
 /* Run tasks 0 .. count - 1 and wait. The caller is worker 0. With `wake` false (too little work to
  * pay for a wake-up) or one thread, everything runs on the caller. `units` is the progress each
  * task counts for (0: none). Tasks not yet started are dropped once the call is cancelled. */
-nf_status nf_parallel(nf_context *context, size_t count, bool wake, uint64_t units,
-                      nf_task_fn task, void *argument) NF_MUST_USE;
+nf_status nf_parallel(nf_context *context, size_t count, bool wake, uint64_t units, nf_task_fn task,
+                      void *argument) NF_MUST_USE;
 
 /* Below this many floating-point operations no thread is woken. */
 #define NF_WAKE_FLOPS 4e6

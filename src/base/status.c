@@ -6,8 +6,7 @@
 const char *nf_status_name(nf_status status) {
     switch (status) {
 #define XX(name, value, text) \
-    case NF_##name:           \
-        return "NF_" #name;
+    case NF_##name: return "NF_" #name;
         NF_STATUS_MAP(XX)
 #undef XX
     }
@@ -17,8 +16,7 @@ const char *nf_status_name(nf_status status) {
 const char *nf_status_text(nf_status status) {
     switch (status) {
 #define XX(name, value, text) \
-    case NF_##name:           \
-        return text;
+    case NF_##name: return text;
         NF_STATUS_MAP(XX)
 #undef XX
     }

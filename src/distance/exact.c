@@ -64,9 +64,7 @@ double nf_exact_distance(nf_metric metric, nf_type type, const void *a, const vo
     int exponent;
     double root;
     switch (metric) {
-    case NF_EUCLIDEAN:
-        root = scaled_root(type, a, b, d, &exponent);
-        return ldexp(root, exponent);
+    case NF_EUCLIDEAN: root = scaled_root(type, a, b, d, &exponent); return ldexp(root, exponent);
     case NF_SQEUCLIDEAN:
     case NF_COSINE:
         root = scaled_root(type, a, b, d, &exponent);

@@ -15,9 +15,8 @@ nf_status nf_check_indices(nf_context *context, const int64_t *index, size_t cou
     }
     for (size_t p = 0; p < count; p++) {
         if (index[p] < 0 || (uint64_t)index[p] >= rows) {
-            return nf_fail(context, NF_ERR_ARG,
-                           "%s[%zu] is %lld: %s has rows 0 to %lld", name, p, (long long)index[p],
-                           matrix, (long long)rows - 1);
+            return nf_fail(context, NF_ERR_ARG, "%s[%zu] is %lld: %s has rows 0 to %lld", name, p,
+                           (long long)index[p], matrix, (long long)rows - 1);
         }
     }
     return NF_OK;
@@ -102,7 +101,8 @@ static void pair_task(void *argument, size_t task, int worker) {
         size_t width = nf_min_size(NF_PAIRS_AT_ONCE, stop - p);
         size_t i[NF_PAIRS_AT_ONCE], j[NF_PAIRS_AT_ONCE];
         double t[NF_PAIRS_AT_ONCE];
-        for (size_t q = 0; q < width; q++) i[q] = (size_t)job->i[p + q], j[q] = (size_t)job->j[p + q];
+        for (size_t q = 0; q < width; q++)
+            i[q] = (size_t)job->i[p + q], j[q] = (size_t)job->j[p + q];
         nf_pair_distances_of(&job->pairs, i, j, width,
                              job->scratch + (size_t)worker * job->worker_bytes, t);
         for (size_t q = 0; q < width; q++) {

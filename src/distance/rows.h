@@ -7,7 +7,7 @@
 
 typedef struct nf_rows {
     nf_matrix x;
-    const size_t *order;   /* row r here is row order[r] of x; NULL: the same */
+    const size_t *order; /* row r here is row order[r] of x; NULL: the same */
     size_t count;
     const double *scale;   /* unit rows: u = (x * scale) * inverse, both indexed by x's row; */
     const double *inverse; /* NULL: rows as they are. A zero row stays zero, inverse 0 */

@@ -37,8 +37,9 @@ nf_status nf_distance_prepare(nf_context *context, const nf_distance_options *op
     if (status == NF_OK) status = nf_check_matrix(context, y, "y");
     if (status != NF_OK) return status;
     if (x.type != y.type) {
-        return nf_fail(context, NF_ERR_ARG,
-                       "x and y have different types: convert one, both must be float32 or float64");
+        return nf_fail(
+            context, NF_ERR_ARG,
+            "x and y have different types: convert one, both must be float32 or float64");
     }
     if (x.cols != y.cols) {
         return nf_fail(context, NF_ERR_ARG, "x has %zu columns and y has %zu: they must agree",
@@ -90,8 +91,8 @@ typedef struct nf_distance_run_state {
     const nf_kernels *kernels;
     nf_family family;
     nf_transform transform;
-    nf_type type, work;  /* of the data and result; of the kernels */
-    bool copy;           /* rows must be copied to become unit or wider */
+    nf_type type, work; /* of the data and result; of the kernels */
+    bool copy;          /* rows must be copied to become unit or wider */
     bool cosine, dry;
     double low, high;
     size_t d, row_block, col_block, row_chunk, row_chunks, col_blocks;
@@ -112,8 +113,8 @@ static size_t layout(const nf_distance_run_state *run, unsigned char *base,
     size_t sizes[5] = {run->col_block * run->d * element, run->col_block * copied,
                        run->row_block * copied, run->row_block * run->col_block * element,
                        run->col_block * sizeof(float)};
-    unsigned char **slots[5] = {&scratch->panel, &scratch->y_rows, &scratch->x_rows,
-                                &scratch->tile, &scratch->narrow};
+    unsigned char **slots[5] = {&scratch->panel, &scratch->y_rows, &scratch->x_rows, &scratch->tile,
+                                &scratch->narrow};
     for (int i = 0; i < 5; i++) {
         *slots[i] = base != NULL ? base + used : NULL;
         used += nf_round_up(sizes[i], NF_ALIGNMENT);
@@ -175,14 +176,13 @@ static void finish_row(nf_distance_run_state *run, void *values, nf_tile_place p
     if (!run->cosine || (run->job->x.zero_rows == 0 && run->job->y.zero_rows == 0)) return;
     for (size_t c = 0; c < place.count; c++) {
         bool itself = run->job->self && place.i == place.j + c;
-        bool zero = nf_rows_is_zero(&run->job->x, place.i) ||
-                    nf_rows_is_zero(&run->job->y, place.j + c);
+        bool zero =
+            nf_rows_is_zero(&run->job->x, place.i) || nf_rows_is_zero(&run->job->y, place.j + c);
         if (zero && !itself) set(run->work, values, c, 1);
     }
 }
 
-static void deliver(nf_distance_run_state *run, void *values, nf_tile_place place,
-                    float *narrow) {
+static void deliver(nf_distance_run_state *run, void *values, nf_tile_place place, float *narrow) {
     const void *out = values;
     if (run->work != run->type) {
         for (size_t c = 0; c < place.count; c++) narrow[c] = (float)((const double *)values)[c];

@@ -147,8 +147,7 @@ static nf_status write_data(nf_context *context, nf_sink *sink, const nf_tensor 
 
 /* The header as text, in scratch. json_dumps would grow a buffer of its own and, when that fails in
  * the wrong place, leave bytes out without a word. */
-static nf_status header_text(nf_context *context, const json_t *root, char **text,
-                             size_t *length) {
+static nf_status header_text(nf_context *context, const json_t *root, char **text, size_t *length) {
     *length = json_dumpb(root, NULL, 0, JSON_COMPACT);
     if (*length == 0) return out_of_memory(context);
     nf_status status = nf_scratch(context, text, *length, 1, "safetensors header");

@@ -56,8 +56,14 @@ nf_status nf_dense_nt(nf_context *context, float *out, size_t ldo, const float *
                       const float *b, size_t ldb, size_t rows, size_t cols, size_t k) {
     nf_scope scope = nf_scope_enter(context);
     size_t padded = nf_pad(NF_FLOAT32, cols);
-    nf_dense_job job = {.kernels = nf_kernels_get(context, NF_FLOAT32), .out = out, .a = a,
-                        .ldo = ldo, .lda = lda, .rows = rows, .cols = cols, .k = k,
+    nf_dense_job job = {.kernels = nf_kernels_get(context, NF_FLOAT32),
+                        .out = out,
+                        .a = a,
+                        .ldo = ldo,
+                        .lda = lda,
+                        .rows = rows,
+                        .cols = cols,
+                        .k = k,
                         .padded = padded};
     float *panel;
     nf_status status = nf_scratch(context, &panel, padded, k * sizeof(float), "weight panel");
@@ -88,16 +94,23 @@ static nf_status update(nf_context *context, nf_dense_job job, const float *b, s
 
 nf_status nf_dense_nn(nf_context *context, float *out, size_t ldo, const float *a, size_t lda,
                       const float *b, size_t ldb, size_t rows, size_t cols, size_t k) {
-    return update(context,
-                  (nf_dense_job){.out = out, .a = a, .ldo = ldo, .lda = lda, .rows = rows,
-                                 .cols = cols, .k = k},
-                  b, ldb);
+    return update(
+        context,
+        (nf_dense_job){
+            .out = out, .a = a, .ldo = ldo, .lda = lda, .rows = rows, .cols = cols, .k = k},
+        b, ldb);
 }
 
 nf_status nf_dense_tn(nf_context *context, float *out, size_t ldo, const float *a, size_t lda,
                       const float *b, size_t ldb, size_t rows, size_t cols, size_t k) {
     return update(context,
-                  (nf_dense_job){.out = out, .a = a, .ldo = ldo, .lda = lda, .rows = rows,
-                                 .cols = cols, .k = k, .transposed = true},
+                  (nf_dense_job){.out = out,
+                                 .a = a,
+                                 .ldo = ldo,
+                                 .lda = lda,
+                                 .rows = rows,
+                                 .cols = cols,
+                                 .k = k,
+                                 .transposed = true},
                   b, ldb);
 }

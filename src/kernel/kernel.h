@@ -46,9 +46,9 @@ typedef struct nf_contrast_tile {
     size_t ld, rows, cols;
     const void *row_class, *col_class; /* integers of T's size; columns padded to lines, with -1 */
     const unsigned char *skip;         /* (rows, ld) bytes, non-zero = not a valid pair; or NULL */
-    bool upper;                        /* only columns c > r are pairs; what is left of the line that
+    bool upper; /* only columns c > r are pairs; what is left of the line that
                                           holds r is not read, and its weights are set to 0 */
-    void *work;                        /* 2 ld elements of scratch */
+    void *work; /* 2 ld elements of scratch */
 } nf_contrast_tile;
 
 typedef void (*nf_update_fn)(void *out, size_t ldo, const void *weights, size_t row_step,

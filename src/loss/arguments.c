@@ -47,8 +47,9 @@ nf_status nf_check_terms(nf_context *context, double *terms, size_t count,
 nf_status nf_check_labels(nf_context *context, nf_labels labels, const char *name, size_t rows,
                           const char *x_name) {
     if (labels.n != rows) {
-        return nf_fail(context, NF_ERR_ARG, "%s has %zu entries and %s has %zu rows: they must agree",
-                       name, labels.n, x_name, rows);
+        return nf_fail(context, NF_ERR_ARG,
+                       "%s has %zu entries and %s has %zu rows: they must agree", name, labels.n,
+                       x_name, rows);
     }
     if (labels.data == NULL && rows > 0) {
         return nf_fail(context, NF_ERR_ARG, "%s is NULL: it must hold %zu labels", name, rows);

@@ -32,7 +32,8 @@ static double distance(const double *a, const double *b, size_t d) {
 nf_status nf_bounds_make(nf_context *context, const nf_pass_set *set, nf_bounds *bounds) {
     const size_t d = set->rows.x.cols;
     double *center, *radius, *row;
-    nf_status status = nf_scratch(context, &center, set->blocks, d * sizeof *center, "block centres");
+    nf_status status =
+        nf_scratch(context, &center, set->blocks, d * sizeof *center, "block centres");
     if (status == NF_OK) {
         status = nf_scratch(context, &radius, set->blocks, sizeof *radius, "block radii");
     }
@@ -75,7 +76,8 @@ bool nf_bounds_apart(const nf_bounds *a, size_t i, const nf_bounds *b, size_t j,
     double apart = distance(a->center + i * d, b->center + j * d, d) * (1 - NF_SLACK);
     double gap = apart - a->radius[i] - b->radius[j];
     double unit = type == NF_FLOAT32 ? FLT_EPSILON : DBL_EPSILON;
-    double kept = 1 - ((double)d + 8) * unit - NF_SLACK; /* of a distance, after a kernel's rounding */
+    double kept =
+        1 - ((double)d + 8) * unit - NF_SLACK; /* of a distance, after a kernel's rounding */
     /* A margin is rounded to the type before it is compared; infinities and NaN are not apart. */
     return kept > 0.5 && gap <= DBL_MAX && gap * kept > reach * (1 + unit);
 }

@@ -12,7 +12,8 @@ typedef struct nf_bounds {
 } nf_bounds;
 
 /* Centres and radii of a set's blocks, in double, in scratch. O(n d). */
-nf_status nf_bounds_make(nf_context *context, const nf_pass_set *set, nf_bounds *bounds) NF_MUST_USE;
+nf_status nf_bounds_make(nf_context *context, const nf_pass_set *set,
+                         nf_bounds *bounds) NF_MUST_USE;
 
 /* The raw distance |a - b| beyond which a negative of this side is not active; -1 when its terms do
  * not vanish with distance (dot, cityblock). */

@@ -197,11 +197,11 @@ static void paired_task(void *argument, size_t task, int worker) {
 /* Counting sort of pair ends by row, in list order. */
 static nf_status index_pairs(nf_context *context, nf_list_state *state) {
     const nf_list_job *job = state->job;
-    nf_status status = nf_scratch(context, &state->offset, job->x.rows + 2, sizeof(size_t),
-                                  "pairs of a row");
+    nf_status status =
+        nf_scratch(context, &state->offset, job->x.rows + 2, sizeof(size_t), "pairs of a row");
     if (status == NF_OK) {
-        status = nf_scratch(context, &state->entry, job->count, 2 * sizeof(size_t),
-                            "pairs of a row");
+        status =
+            nf_scratch(context, &state->entry, job->count, 2 * sizeof(size_t), "pairs of a row");
     }
     if (status != NF_OK) return status;
     size_t *offset = state->offset;
@@ -232,8 +232,8 @@ static nf_status run_gradients(nf_context *context, nf_list_state *state, bool w
         for (int end = 0; end < 2 && status == NF_OK && sweep == 0; end++) {
             size_t misfit = atomic_load(&state->misfit[end]);
             if (misfit == 0) continue;
-            status = nf_gradient_range_error(context, end == 0 ? "the gradient" : "the right gradient",
-                                             job->x.type, misfit - 1);
+            status = nf_gradient_range_error(
+                context, end == 0 ? "the gradient" : "the right gradient", job->x.type, misfit - 1);
         }
     }
     return status;
@@ -267,8 +267,8 @@ static nf_status allocate(nf_context *context, nf_list_state *state, size_t chun
     const nf_list_job *job = state->job;
     size_t distances = nf_max_size(nf_pair_distances_scratch(&state->rows[0].pairs),
                                    nf_pair_distances_scratch(&state->rows[1].pairs));
-    state->worker_bytes = nf_round_up(nf_max_size(distances, 5 * job->x.cols * sizeof(double)),
-                                      NF_ALIGNMENT);
+    state->worker_bytes =
+        nf_round_up(nf_max_size(distances, 5 * job->x.cols * sizeof(double)), NF_ALIGNMENT);
     nf_status status = nf_scratch(context, &state->scratch, (size_t)context->threads,
                                   state->worker_bytes, "pair rows");
     if (status == NF_OK) {
@@ -347,12 +347,11 @@ nf_status nf_list_run(nf_context *context, const nf_list_job *job, nf_loss_resul
 }
 
 nf_status nf_list_check_extras(nf_context *context, const double *weight,
-                               const nf_pair_terms *extras, size_t count,
-                               nf_reduction reduction) {
+                               const nf_pair_terms *extras, size_t count, nf_reduction reduction) {
     for (size_t p = 0; weight != NULL && p < count; p++) {
         if (isfinite(weight[p]) && weight[p] >= 0) continue;
-        return nf_fail(context, NF_ERR_ARG, "weight[%zu] is %g: it must be finite and at least 0", p,
-                       weight[p]);
+        return nf_fail(context, NF_ERR_ARG, "weight[%zu] is %g: it must be finite and at least 0",
+                       p, weight[p]);
     }
     if (extras == NULL || extras->upstream == NULL || count == 0) return NF_OK;
     size_t factors = reduction == NF_REDUCE_NONE ? count : 1;

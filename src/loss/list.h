@@ -10,7 +10,7 @@
 typedef struct nf_list_job {
     const nf_loss *loss;
     nf_matrix x, y;
-    bool within;         /* y is x, and both ends of a pair take gradient into the same matrix */
+    bool within;          /* y is x, and both ends of a pair take gradient into the same matrix */
     const int64_t *i, *j; /* NULL: pair p is row p of both */
     size_t count;
     const uint8_t *same;

@@ -44,10 +44,11 @@ static const nf_preset presets[] = {
     {"tfa", "weston under its TensorFlow Addons name", NF_EUCLIDEAN, 2, 1, 1, 0, NF_REDUCE_MEAN},
     {"drlim", "same: d^2 / 2, different: max(0, 1 - d)^2 / 2, d = |a - b|; mean over pairs",
      NF_EUCLIDEAN, 2, 1, 0.5, 0, NF_REDUCE_MEAN},
-    {"hinge", "same: d^2, different: max(0, 1 - d^2), d = |a - b|; mean over pairs",
-     NF_SQEUCLIDEAN, 1, 1, 1, 0, NF_REDUCE_MEAN},
-    {"pml", "same: d, different: max(0, 1 - d), d = |a/|a| - b/|b||; mean of the non-zero terms of "
-            "each side",
+    {"hinge", "same: d^2, different: max(0, 1 - d^2), d = |a - b|; mean over pairs", NF_SQEUCLIDEAN,
+     1, 1, 1, 0, NF_REDUCE_MEAN},
+    {"pml",
+     "same: d, different: max(0, 1 - d), d = |a/|a| - b/|b||; mean of the non-zero terms of "
+     "each side",
      NF_EUCLIDEAN, 1, 1, 1, 1, NF_REDUCE_MEAN_NONZERO},
     {"sbert", "same: t^2 / 2, different: max(0, 0.5 - t)^2 / 2, t = 1 - cos(a, b); mean over pairs",
      NF_COSINE, 2, 0.5, 0.5, 0, NF_REDUCE_MEAN},
@@ -122,8 +123,8 @@ nf_status nf_loss_check(nf_context *context, const nf_loss *loss) {
     if (status == NF_OK) status = check_number(context, loss->pos_weight, 0, "pos_weight");
     if (status == NF_OK) status = check_number(context, loss->neg_weight, 0, "neg_weight");
     if (status == NF_OK && !(isfinite(loss->scale) && loss->scale > 0)) {
-        status = nf_fail(context, NF_ERR_ARG, "scale is %g: it must be finite and above 0",
-                         loss->scale);
+        status =
+            nf_fail(context, NF_ERR_ARG, "scale is %g: it must be finite and above 0", loss->scale);
     }
     if (status == NF_OK && nf_reduction_name(loss->reduction) == NULL) {
         status = nf_fail(context, NF_ERR_ARG, "reduction is %d: it must be an nf_reduction value",

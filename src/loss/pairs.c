@@ -18,7 +18,8 @@ nf_status nf_loss_pairs(nf_context *context, const nf_loss *loss, nf_matrix x, n
         const nf_matrix inputs[2] = {x, {0}};
         const nf_matrix_out gradients[2] = {gradient, {0}};
         const char *const x_name[2] = {"x", ""}, *const name[2] = {"gradient", ""};
-        status = nf_check_terms(context, extras->terms, pairs.count, gradients, name, inputs, x_name);
+        status =
+            nf_check_terms(context, extras->terms, pairs.count, gradients, name, inputs, x_name);
     }
     if (status == NF_OK) {
         nf_list_job job = {.loss = loss,

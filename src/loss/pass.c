@@ -14,9 +14,7 @@ size_t nf_pass_block_rows(size_t d) {
 
 size_t nf_pass_stride(nf_matrix x) { return nf_pad(x.type, x.cols); }
 
-double nf_pass_factor(nf_metric metric) {
-    return nf_metric_family(metric) == NF_SQUARED ? 2 : 1;
-}
+double nf_pass_factor(nf_metric metric) { return nf_metric_family(metric) == NF_SQUARED ? 2 : 1; }
 
 typedef struct nf_schedule_state {
     nf_tile_engine engine;
@@ -100,8 +98,8 @@ nf_status nf_pass_run(nf_context *context, nf_pass *pass) {
     if (blocks > 0 && pass->b->blocks > 0) {
         status = nf_tile_engine_init(context, &state.engine, pass);
         if (status == NF_OK) {
-            status = nf_scratch(context, &state.of_block, blocks, sizeof *state.of_block,
-                                "block sums");
+            status =
+                nf_scratch(context, &state.of_block, blocks, sizeof *state.of_block, "block sums");
         }
         if (status == NF_OK) {
             for (size_t i = 0; i < blocks; i++) state.of_block[i] = (nf_tile_result){0};

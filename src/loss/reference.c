@@ -130,8 +130,8 @@ static nf_status count_pairs(nf_context *context, nf_sets_state *state) {
     state->pairs[NF_NEGATIVE] = (uint64_t)query->count * reference->count - same;
     if (query->ids == NULL) return NF_OK;
     nf_item *items;
-    nf_status status = nf_scratch(context, &items, query->count + reference->count, sizeof *items,
-                                  "ids");
+    nf_status status =
+        nf_scratch(context, &items, query->count + reference->count, sizeof *items, "ids");
     if (status != NF_OK) return status;
     size_t count = 0;
     for (size_t s = 0; s < 2; s++) {
@@ -167,9 +167,10 @@ static nf_status check_sets(nf_context *context, const nf_loss_sets *sets) {
     }
     if (status == NF_OK &&
         !sets->query_labels.has_unlabelled != !sets->reference_labels.has_unlabelled) {
-        status = nf_fail(context, NF_ERR_ARG,
-                         "query_labels and reference_labels differ in has_unlabelled: set both to 0 "
-                         "or both to 1");
+        status =
+            nf_fail(context, NF_ERR_ARG,
+                    "query_labels and reference_labels differ in has_unlabelled: set both to 0 "
+                    "or both to 1");
     }
     if (status == NF_OK && (sets->query_ids == NULL) != (sets->reference_ids == NULL)) {
         status = nf_fail(context, NF_ERR_ARG,
@@ -205,8 +206,8 @@ nf_status nf_loss_reference(nf_context *context, const nf_loss *loss, const nf_l
         state.side[1] = (nf_tiled_side){.x = sets->reference, .gradient = reference_gradient};
         status = collect(context, state.partition, 0, n, sets->query_ids, &state.side[0]);
         if (status == NF_OK) {
-            status = collect(context, state.partition, n, total, sets->reference_ids,
-                             &state.side[1]);
+            status =
+                collect(context, state.partition, n, total, sets->reference_ids, &state.side[1]);
         }
     }
     if (status == NF_OK) status = count_pairs(context, &state);

@@ -38,10 +38,10 @@ nf_status nf_loss_rows(nf_context *context, const nf_loss *loss, nf_matrix left,
     if (status == NF_OK) status = nf_check_features(context, right, "right");
     if (status == NF_OK &&
         (left.rows != right.rows || left.cols != right.cols || left.type != right.type)) {
-        status = nf_fail(context, NF_ERR_ARG,
-                         "left is %zu x %zu and right %zu x %zu%s: they must agree", left.rows,
-                         left.cols, right.rows, right.cols,
-                         left.type != right.type ? " of another type" : "");
+        status =
+            nf_fail(context, NF_ERR_ARG, "left is %zu x %zu and right %zu x %zu%s: they must agree",
+                    left.rows, left.cols, right.rows, right.cols,
+                    left.type != right.type ? " of another type" : "");
     }
     if (status == NF_OK) status = check_same(context, same, left.rows);
     if (status == NF_OK) {

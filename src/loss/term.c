@@ -23,8 +23,8 @@ double nf_term(const nf_contrast_side *side, int which, double t, double *slope)
     double e = which == NF_POSITIVE ? t - side->margin : side->margin - t;
     *slope = 0;
     if (!(e > 0)) return 0;
-    double steep = side->coefficient * 0.5 * side->twice_exponent *
-                   power(e, side->twice_exponent - 2);
+    double steep =
+        side->coefficient * 0.5 * side->twice_exponent * power(e, side->twice_exponent - 2);
     *slope = which == NF_POSITIVE ? steep : -steep;
     return side->coefficient * power(e, side->twice_exponent);
 }

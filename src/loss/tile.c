@@ -35,9 +35,9 @@ static size_t layout(const nf_tile_engine *engine, unsigned char *base, nf_tile 
                         block * engine->ld,
                         2 * engine->stride * sizeof(double)};
     unsigned char *wide = NULL;
-    unsigned char **slots[10] = {&tile->x,    &tile->y,         &tile->panel,     &tile->tile,
-                                 &tile->update, &tile->work,    &tile->row_class, &tile->col_class,
-                                 &tile->skip, &wide};
+    unsigned char **slots[10] = {&tile->x,      &tile->y,    &tile->panel,     &tile->tile,
+                                 &tile->update, &tile->work, &tile->row_class, &tile->col_class,
+                                 &tile->skip,   &wide};
     for (int i = 0; i < 10; i++) {
         *slots[i] = base != NULL ? base + used : NULL;
         used += nf_round_up(sizes[i], NF_ALIGNMENT);
@@ -90,8 +90,8 @@ nf_status nf_tile_engine_init(nf_context *context, nf_tile_engine *engine, const
                      : engine->family == NF_PRODUCT ? engine->kernels->update_product
                                                     : engine->kernels->update_sign;
     engine->ld = nf_pad(x.type, engine->block_rows);
-    engine->zero_rows = cosine && x.cols > 0 &&
-                        (pass->a->rows.zero_rows > 0 || pass->b->rows.zero_rows > 0);
+    engine->zero_rows =
+        cosine && x.cols > 0 && (pass->a->rows.zero_rows > 0 || pass->b->rows.zero_rows > 0);
     double power = fmax(raw_power(&pass->contrast.side[NF_NEGATIVE]),
                         raw_power(&pass->contrast.side[NF_POSITIVE]));
     nf_trusted_range(engine->family, x.type, x.cols, power, &engine->low, &engine->high);
@@ -128,11 +128,13 @@ static void fill_classes(nf_tile *tile) {
     const nf_tile_engine *engine = tile->engine;
     const int64_t *a = tile->a->class_of + tile->i, *b = tile->b->class_of + tile->j;
     if (engine->type == NF_FLOAT32) {
-        int32_t *rows = (int32_t *)(void *)tile->row_class, *cols = (int32_t *)(void *)tile->col_class;
+        int32_t *rows = (int32_t *)(void *)tile->row_class,
+                *cols = (int32_t *)(void *)tile->col_class;
         for (size_t r = 0; r < tile->rows; r++) rows[r] = (int32_t)a[r];
         for (size_t c = 0; c < engine->ld; c++) cols[c] = c < tile->cols ? (int32_t)b[c] : -1;
     } else {
-        int64_t *rows = (int64_t *)(void *)tile->row_class, *cols = (int64_t *)(void *)tile->col_class;
+        int64_t *rows = (int64_t *)(void *)tile->row_class,
+                *cols = (int64_t *)(void *)tile->col_class;
         for (size_t r = 0; r < tile->rows; r++) rows[r] = a[r];
         for (size_t c = 0; c < engine->ld; c++) cols[c] = c < tile->cols ? b[c] : -1;
     }
@@ -188,7 +190,8 @@ static void mark_exact(nf_tile *tile) {
             double value = raw_at(tile, r, c);
             bool trusted = value >= engine->low && value <= engine->high;
             if (trusted && !engine->zero_rows) continue;
-            if (value == 0 && nf_rows_equal(engine->type, row_x(tile, r), row_y(tile, c), engine->d))
+            if (value == 0 &&
+                nf_rows_equal(engine->type, row_x(tile, r), row_y(tile, c), engine->d))
                 trusted = true;
             if (trusted && !pair_is_zero_row(tile, r, c)) continue;
             if (!tile->has_skip) {

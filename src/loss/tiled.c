@@ -18,10 +18,10 @@ typedef struct nf_tiled_state {
     nf_group group[2];
     int groups, sets; /* sets: 1 within one set, else 2 */
     size_t *block[2], blocks[2];
-    double *sum[2];              /* gradients of each set, in double, engine order */
-    double coefficient[2];       /* per side, at most 1, times `common` */
+    double *sum[2];        /* gradients of each set, in double, engine order */
+    double coefficient[2]; /* per side, at most 1, times `common` */
     double common;
-    double phi;                  /* in units of common */
+    double phi; /* in units of common */
     bool closed;
     nf_loss_result result;
 } nf_tiled_state;
@@ -244,7 +244,8 @@ static nf_status run_group(nf_context *context, nf_tiled_state *state, nf_group 
     if (status == NF_OK && state->closed && group->side[NF_POSITIVE] &&
         side_has_terms(state, NF_POSITIVE)) {
         double phi;
-        status = nf_closed_positives(context, &group->set[0], state->coefficient[NF_POSITIVE], &phi);
+        status =
+            nf_closed_positives(context, &group->set[0], state->coefficient[NF_POSITIVE], &phi);
         state->phi += phi;
     }
     nf_pass pass;
@@ -269,9 +270,9 @@ static nf_status fill_statistics(nf_context *context, nf_tiled_state *state,
     const uint64_t *pairs = state->job->pairs;
     nf_loss_result *result = &state->result;
     if (loss->stats) {
-        const bool missing[2] = {
-            pairs[0] > 0 && !side_has_terms(state, NF_NEGATIVE),
-            pairs[1] > 0 && (state->closed || !side_has_terms(state, NF_POSITIVE))};
+        const bool missing[2] = {pairs[0] > 0 && !side_has_terms(state, NF_NEGATIVE),
+                                 pairs[1] > 0 &&
+                                     (state->closed || !side_has_terms(state, NF_POSITIVE))};
         nf_status status = NF_OK;
         if (missing[0] || missing[1]) status = count_sides(context, state, missing, sums);
         if (status != NF_OK) return status;

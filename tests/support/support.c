@@ -6,7 +6,8 @@ void test_assert_status(nf_context *context, nf_status actual, nf_status expecte
                         const char *expression, const char *file, int line) {
     if (actual == expected) return;
     print_error("%s\n  returned %s, expected %s: %s\n", expression, nf_status_name(actual),
-                nf_status_name(expected), context != NULL ? nf_context_error(context)->message : "");
+                nf_status_name(expected),
+                context != NULL ? nf_context_error(context)->message : "");
     _fail(file, line);
 }
 

@@ -19,10 +19,10 @@
 #define assert_ok(context, expression) \
     test_assert_status((context), (expression), NF_OK, #expression, __FILE__, __LINE__)
 /* Assert a status and that the message contains `text`. */
-#define assert_fails(context, expression, expected, text)                                       \
-    do {                                                                                        \
+#define assert_fails(context, expression, expected, text)                                         \
+    do {                                                                                          \
         test_assert_status((context), (expression), (expected), #expression, __FILE__, __LINE__); \
-        test_assert_contains(nf_context_error(context)->message, (text), __FILE__, __LINE__);   \
+        test_assert_contains(nf_context_error(context)->message, (text), __FILE__, __LINE__);     \
     } while (0)
 
 void test_assert_status(nf_context *context, nf_status actual, nf_status expected,
@@ -42,11 +42,11 @@ void test_random_labels(uint64_t seed, int64_t *out, size_t count, int64_t low, 
 
 typedef struct test_allocator {
     nf_allocator hooks;
-    size_t calls;      /* allocations asked for */
-    size_t live;       /* blocks not yet released */
+    size_t calls; /* allocations asked for */
+    size_t live;  /* blocks not yet released */
     size_t live_bytes, peak_bytes;
-    size_t fail_at;    /* 1-based number of the call that fails; 0: none */
-    int fail_after;    /* also fail all later calls */
+    size_t fail_at; /* 1-based number of the call that fails; 0: none */
+    int fail_after; /* also fail all later calls */
 } test_allocator;
 
 void test_allocator_init(test_allocator *allocator);

@@ -47,14 +47,14 @@ static nf_loss_result run(fixture *f, nf_loss loss, nf_type type, int stats, int
     loss.stats = stats;
     int f32 = type == NF_FLOAT32;
     nf_matrix x = f32 ? nf_matrix_f32(f->xf, N, D) : nf_matrix_f64(f->xd, N, D);
-    nf_matrix_out g = f32 ? nf_matrix_out_f32(f->gf[stats], N, D)
-                          : nf_matrix_out_f64(f->gd[stats], N, D);
-    nf_matrix_out h = f32 ? nf_matrix_out_f32(f->hf[stats], N, D)
-                          : nf_matrix_out_f64(f->hd[stats], N, D);
+    nf_matrix_out g =
+        f32 ? nf_matrix_out_f32(f->gf[stats], N, D) : nf_matrix_out_f64(f->gd[stats], N, D);
+    nf_matrix_out h =
+        f32 ? nf_matrix_out_f32(f->hf[stats], N, D) : nf_matrix_out_f64(f->hd[stats], N, D);
     nf_labels labels = {f->labels, N, 0};
     if (reference) {
-        nf_loss_sets sets = {.query = x, .reference = x, .query_labels = labels,
-                             .reference_labels = labels};
+        nf_loss_sets sets = {
+            .query = x, .reference = x, .query_labels = labels, .reference_labels = labels};
         assert_ok(f->context, nf_loss_reference(f->context, &loss, &sets, &result, g, h));
     } else {
         assert_ok(f->context, nf_loss_batch(f->context, &loss, x, labels, &result, g));
@@ -64,7 +64,8 @@ static nf_loss_result run(fixture *f, nf_loss loss, nf_type type, int stats, int
 
 /* Value, gradients and counts with and without pruning; returns how many more tiles were skipped. */
 static uint64_t assert_same_bits(fixture *f, nf_loss loss, nf_type type, int reference) {
-    nf_loss_result pruned = run(f, loss, type, 0, reference), all = run(f, loss, type, 1, reference);
+    nf_loss_result pruned = run(f, loss, type, 0, reference),
+                   all = run(f, loss, type, 1, reference);
     assert_memory_equal(&pruned.value, &all.value, sizeof pruned.value);
     assert_int_equal(pruned.active_negative, all.active_negative);
     assert_int_equal(pruned.coincident_negatives, all.coincident_negatives);
