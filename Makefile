@@ -18,7 +18,7 @@ export NEARFAR_BIN := $(abspath $(BUILD))/cli/nearfar
 export NEARFAR_LIB := $(abspath $(BUILD))/src/libnearfar.so
 
 .DEFAULT_GOAL := all
-.PHONY: all demo test check checks lint test-c test-cli test-python test-sanitized test-long \
+.PHONY: all demo bench test check checks lint test-c test-cli test-python test-sanitized test-long \
         test-package wheel install uninstall format format-check clean distclean help needs-build \
         needs-test needs-long
 
@@ -28,6 +28,10 @@ all: $(BUILD)/build.ninja ## build the library and the program
 demo: $(BUILD)/build.ninja ## train on half of the bundled digits, evaluate the other half
 	@cmake --build $(BUILD) --target nearfar_program
 	@tools/demo out/demo
+
+bench: $(BUILD)/build.ninja ## time the engine against the machine's ceiling, one JSON line a case
+	@cmake --build $(BUILD) --target nearfar_bench
+	@$(BUILD)/bench/nearfar_bench $(BENCH)
 
 # ---- tests --------------------------------------------------------------------------------------
 
