@@ -58,7 +58,8 @@ void bench_data_free(void *memory) {
     free(data);
 }
 
-static nf_status loss(nf_context *context, const bench_case *self, bench_data *data, bool gradient) {
+static nf_status loss(nf_context *context, const bench_case *self, bench_data *data,
+                      bool gradient) {
     nf_loss weston = nf_loss_weston();
     nf_loss_result result;
     nf_matrix_out out = {0};
@@ -89,8 +90,8 @@ static nf_status run_knn(nf_context *context, const bench_case *self, void *memo
 }
 
 #define PAIRS(n) ((double)(n) * ((n)-1) / 2)
-#define VALUE(n, d) (2.0 * (d) * PAIRS(n))
-#define GRADIENT(n, d) (6.0 * (d) * PAIRS(n))
+#define VALUE(n, d) (2.0 * (d)*PAIRS(n))
+#define GRADIENT(n, d) (6.0 * (d)*PAIRS(n))
 #define SQUARE(n, d) (2.0 * (d) * (n) * (n))
 
 const bench_case bench_cases[] = {

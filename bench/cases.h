@@ -7,8 +7,8 @@
 typedef struct bench_case {
     const char *name;
     size_t n, d, classes;
-    double spread;   /* of the rows; classes lie a distance of some units apart when > 0 */
-    double flops;    /* useful: 2 d a distance, 4 d more a pair with gradient */
+    double spread; /* of the rows; classes lie a distance of some units apart when > 0 */
+    double flops;  /* useful: 2 d a distance, 4 d more a pair with gradient */
     nf_status (*run)(nf_context *context, const struct bench_case *self, void *data);
 } bench_case;
 

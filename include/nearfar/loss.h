@@ -93,9 +93,11 @@ typedef struct nf_loss_result {
     uint64_t coincident_negatives;           /* negatives at distance 0: loss without gradient,
                                                 a sign of collapse */
     uint64_t zero_rows;                      /* all-zero rows met by cosine or normalize */
-    int has_stats;                           /* the next three are filled */
-    uint64_t active_positive;                /* positives with w phi+ > 0 */
-    double mean_positive_distance;           /* mean t+, t-; 0 when the side has no pair */
+    /* 1: the next three are filled. As wide as its neighbours, so that a result has no padding and
+     * equal results are equal bytes. */
+    uint64_t has_stats;
+    uint64_t active_positive;      /* positives with w phi+ > 0 */
+    double mean_positive_distance; /* mean t+, t-; 0 when the side has no pair */
     double mean_negative_distance;
     /* Work of the batch and reference forms: 96 x 96 tiles of pairs; those skipped because no pair
      * of theirs can have a term (positives that close in form, negatives beyond the margin by the

@@ -35,7 +35,7 @@ class LossResult(c.Structure):
     _fields_ = [("value", c.c_double), ("positive_pairs", c.c_uint64),
                 ("negative_pairs", c.c_uint64), ("active_negative", c.c_uint64),
                 ("coincident_negatives", c.c_uint64), ("zero_rows", c.c_uint64),
-                ("has_stats", c.c_int), ("active_positive", c.c_uint64),
+                ("has_stats", c.c_uint64), ("active_positive", c.c_uint64),
                 ("mean_positive_distance", c.c_double), ("mean_negative_distance", c.c_double),
                 ("tiles_total", c.c_uint64), ("tiles_skipped", c.c_uint64),
                 ("updates_skipped", c.c_uint64)]

@@ -167,8 +167,15 @@ static void presets_worked_out_by_hand(void **state) {
     nf_context_free(context);
 }
 
+/* Equal results are equal bytes: nothing of a result is left to chance. */
+static void a_result_has_no_padding(void **state) {
+    (void)state;
+    assert_int_equal(sizeof(nf_loss_result), 13 * sizeof(uint64_t));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_result_has_no_padding),
         cmocka_unit_test(presets_are_the_table_of_the_header),
         cmocka_unit_test(the_list_of_presets_is_complete),
         cmocka_unit_test(reductions_have_names),
