@@ -37,7 +37,7 @@ bench: $(BUILD)/build.ninja ## time the engine against the machine's ceiling, on
 
 test: needs-test ## every suite: checks, lint, C, sanitizers, command line, Python oracles
 	@$(MAKE) --no-print-directory all
-	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory format-check lint
 	@$(MAKE) --no-print-directory test-sanitized
 	@$(MAKE) --no-print-directory test-c
 	@$(MAKE) --no-print-directory test-package
