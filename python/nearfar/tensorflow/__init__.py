@@ -1,0 +1,19 @@
+"""Pair losses in TensorFlow and Keras: all pairs of a batch, in the graph.
+
+    >>> import tensorflow as tf, nearfar.tensorflow as nt
+    >>> x = tf.constant([[0.0, 0.0], [0.3, 0.4], [0.0, 0.8]])
+    >>> loss = nt.ContrastiveLoss()              # eq. (3) of Weston et al., 2008
+    >>> round(float(loss([0, 0, 1], x)), 6)      # (labels, embeddings), as Keras calls it
+    0.18
+
+``model.compile(loss=ContrastiveLoss(), jit_compile=False)`` trains on all pairs of each batch. The
+operations are native (C, through TensorFlow's C API) on the CPU and TensorFlow's own elsewhere, see
+ContrastiveLoss. Needs TensorFlow 2.16 or later, with Keras 3.
+"""
+
+from ._ops import set_num_threads
+from .functions import class_indices, pair_distances, pair_indices, pairwise_distances
+from .losses import ContrastiveLoss
+
+__all__ = ["ContrastiveLoss", "class_indices", "pair_distances", "pair_indices",
+           "pairwise_distances", "set_num_threads"]

@@ -1,0 +1,148 @@
+"""ContrastiveLoss, a Keras loss."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from .. import losses
+from . import _formula, _ops, _tiled
+from ._labels import check_binary, class_labels, same_flags
+from .functions import _index, _matrix
+
+
+def _weights(values):
+    if values is None:
+        return tf.zeros([0], tf.float64)
+    return tf.cast(tf.reshape(tf.convert_to_tensor(values), [-1]), tf.float64)
+
+
+def _ids(values, name):
+    return tf.zeros([0], tf.int64) if values is None else _index(values, name)
+
+
+@keras.saving.register_keras_serializable(package="nearfar")
+class ContrastiveLoss(keras.losses.Loss):
+    """The contrastive family as a Keras loss: ``loss(labels, embeddings)``, reduced already.
+
+    ::
+
+        phi+ = scale * pos_weight * max(0, t+ - pos_margin)^pos_exponent     same label
+        phi- = scale * neg_weight * max(0, neg_margin - t-)^neg_exponent     different label
+
+    Presets, options and sources are those of nearfar.ContrastiveLoss, which is the attribute
+    ``options``: without any, the mean over all pairs of eq. (3) of Weston, Ratle & Collobert, Deep
+    Learning via Semi-Supervised Embedding, ICML 2008.
+
+    In ``compile(loss=...)``, and called, y_true (n) are labels and y_pred (n, d) embeddings, and the
+    loss is over all pairs of the batch. Labels stay integers (Keras would make them float32, in
+    which 2^24 and 2^24 + 1 are one); -1 marks a row that is in no pair. ``sample_weight`` (n) gives
+    pair (i, j) the weight w_i w_j. With ``form="rows"`` y_pred is (n, 2, d), left and right rows,
+    y_true (n) is 1 where they are of one class, and sample_weight (n) is the weight of the pair.
+
+    ``loss.pairs(x, pairs)``, ``loss.rows(x1, x2, same)`` and ``loss.reference(q, ql, r, rl)`` are
+    the other forms. All are differentiable twice in the rows; the gradient of a distance at 0 is 0.
+
+    engine: ``auto`` takes the native operation for rows on the CPU, with value and gradient the
+    same bits as nearfar.loss, and TensorFlow's own operations, tile by tile, on other devices,
+    under XLA and with weights of rows; ``native`` and ``tiled`` insist. Keras compiles with XLA
+    unless told otherwise: pass ``jit_compile=False`` to ``compile`` for the native operation.
+    dtype: type of the computation in calls by Keras, keras.config.floatx() by default; the methods
+    compute in the type of the rows.
+    """
+
+    def __init__(self, preset: str | None = None, *, form: str = "batch", engine: str = "auto",
+                 name: str = "contrastive_loss", dtype: Any = None, **options: Any) -> None:
+        if form not in ("batch", "rows"):
+            raise ValueError(f"form is {form!r}: it must be 'batch' or 'rows'")
+        self.options = losses.ContrastiveLoss(preset, **options)
+        if self.options.reduction == "none" and form == "batch":
+            raise ValueError("reduction 'none' is for rows and pair lists: a batch has n^2 / 2 terms")
+        super().__init__(name=name, dtype=dtype)
+        self.reduction = self.options.reduction  # over pairs; Keras's own is never applied
+        self.form = form
+        self.engine = engine
+        _ops.usable(engine)
+
+    # ---- Keras ----------------------------------------------------------------------------------
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
+        if keras.src.backend.get_keras_mask(y_pred) is not None:
+            raise NotImplementedError("y_pred has a Keras mask: give masked rows the label -1, or "
+                                      "sample_weight 0, instead")
+        with tf.name_scope(self.name):
+            y_pred = keras.ops.convert_to_tensor(y_pred, dtype=self.dtype)
+            form = self._batch if self.form == "batch" else self._stacked_rows
+            return self._per_replica(form(y_true, y_pred, sample_weight))
+
+    def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
+        return self(y_true, y_pred)
+
+    def _per_replica(self, value):
+        # Keras sums gradients over replicas, and undoes this factor where it reports the loss.
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        return value / replicas if replicas > 1 else value
+
+    def _stacked_rows(self, same, stacked, weight):
+        if stacked.shape.rank != 3 or stacked.shape[1] not in (None, 2):
+            raise ValueError(f"y_pred has shape {stacked.shape}: with form='rows' it must be "
+                             "(n, 2, d), e.g. keras.ops.stack([left, right], axis=1)")
+        return self.rows(stacked[:, 0], stacked[:, 1], same, weight)
+
+    def _batch(self, labels, x, weight):
+        x = _matrix(x, "embeddings")
+        labels = class_labels(labels)
+        labels = tf.ensure_shape(labels, x.shape[:1]) if labels.shape[0] is None else labels
+        if weight is None and _ops.usable(self.engine, x):
+            return _ops.loss("batch", self.options, x, labels)
+        if weight is not None:
+            if self.engine == "native":
+                raise NotImplementedError("sample_weight needs engine='auto' or 'tiled'")
+            weight = tf.reshape(tf.convert_to_tensor(weight), [-1])
+        return _tiled.batch(self.options, x, check_binary(labels, self.options.unlabelled), weight)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name, "dtype": self.dtype, "form": self.form, "engine": self.engine,
+                **self.options._options()}
+
+    def __repr__(self) -> str:
+        return repr(self.options)
+
+    # ---- other forms ----------------------------------------------------------------------------
+
+    def rows(self, x1: Any, x2: Any, same: Any, weight: Any = None) -> tf.Tensor:
+        """Row k of x1 (n, d) with row k of x2 (n, d), same[k] 1 if they are of one class, else 0.
+
+        weight (n): of each pair, >= 0. With reduction ``none`` the terms (n), else one number.
+        """
+        x1, x2, same = _matrix(x1, "x1"), _matrix(x2, "x2"), same_flags(same)
+        return self._listed("rows", _formula.rows, (x1, x2), (same, _weights(weight)))
+
+    def pairs(self, x: Any, pairs: Any) -> tf.Tensor:
+        """Pairs of rows of x (n, d): (i, j, same[, weight]), e.g. from nearfar.sample_pairs."""
+        i, j, same, *weight = pairs
+        rest = (_index(i, "i"), _index(j, "j"), same_flags(same),
+                _weights(weight[0] if weight else None))
+        return self._listed("pairs", _formula.pairs, (_matrix(x, "x"),), rest)
+
+    def reference(self, query: Any, query_labels: Any, reference: Any, reference_labels: Any,
+                  query_ids: Any = None, reference_ids: Any = None) -> tf.Tensor:
+        """All pairs of query (n, d) x reference (m, d), except those with equal ids."""
+        if (query_ids is None) != (reference_ids is None):
+            raise ValueError("query_ids and reference_ids: give both or neither")
+        if self.options.reduction == "none":
+            raise ValueError("reduction 'none' is for rows and pair lists")
+        query, reference = _matrix(query, "query"), _matrix(reference, "reference")
+        labels = class_labels(query_labels, "query_labels")
+        others = class_labels(reference_labels, "reference_labels")
+        arguments = (query, reference, labels, others, _ids(query_ids, "query_ids"),
+                     _ids(reference_ids, "reference_ids"))
+        if _ops.usable(self.engine, query, reference):
+            return _ops.loss("reference", self.options, *arguments)
+        return _tiled.reference(self.options, *arguments)
+
+    def _listed(self, form, formula, xs, rest):
+        # Terms one by one take a gradient one by one: TensorFlow's own operations do that.
+        native = self.options.reduction != "none" and _ops.usable(self.engine, *xs)
+        return _ops.loss(form, self.options, *xs, *rest) if native else formula(self.options, *xs,
+                                                                                *rest)
