@@ -9,6 +9,7 @@ VENV       := .venv
 PYTHON     := $(VENV)/bin/python
 REQUIRES   := tests/python/requirements.txt
 PACKAGE_VENV := .venv-package
+TENSORFLOW_VENV := .venv-tensorflow
 
 CONFIGURE := cmake -S . -G Ninja -DNF_WERROR=ON
 CTEST     := ctest --output-on-failure --no-tests=error
@@ -19,7 +20,8 @@ export NEARFAR_LIB := $(abspath $(BUILD))/src/libnearfar.so
 
 .DEFAULT_GOAL := all
 .PHONY: all demo bench test check checks lint test-c test-cli test-python test-sanitized test-long \
-        test-package wheel install uninstall format format-check clean distclean help needs-build \
+        test-package test-tensorflow wheel install uninstall format format-check clean distclean \
+        help needs-build \
         needs-test needs-long
 
 all: $(BUILD)/build.ninja ## build the library and the program
@@ -59,6 +61,11 @@ test-package: wheel $(PACKAGE_VENV)/stamp ## the suites of the Python package, o
 	    --force-reinstall dist/*.whl
 	@$(PACKAGE_VENV)/bin/python -m pytest tests/python_package
 
+test-tensorflow: wheel $(TENSORFLOW_VENV)/stamp ## the suite of nearfar.tensorflow, on the wheel
+	@$(TENSORFLOW_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	    --force-reinstall dist/*.whl
+	@$(TENSORFLOW_VENV)/bin/python -m pytest tests/frameworks/tensorflow
+
 # The same C suites and the command-line suite under AddressSanitizer (with leaks) and UBSan.
 test-sanitized: $(BUILD_ASAN)/build.ninja $(VENV)/stamp ## C and command-line suites under ASan and UBSan
 	@cmake --build $(BUILD_ASAN)
@@ -68,6 +75,7 @@ test-sanitized: $(BUILD_ASAN)/build.ninja $(VENV)/stamp ## C and command-line su
 test-long: needs-long ## thread sanitizer, clang, AArch64, valgrind, -O0 against -O3, fuzzing (an hour)
 	@$(MAKE) --no-print-directory all
 	@tools/test-long
+	@$(MAKE) --no-print-directory test-tensorflow
 
 lint: all ## clang-tidy over the library and the program
 	@tools/lint $(BUILD)
@@ -113,6 +121,10 @@ $(VENV)/stamp: $(REQUIRES) | needs-test
 
 $(PACKAGE_VENV)/stamp: tests/python_package/requirements.txt | needs-test
 	@tools/make-venv $(PACKAGE_VENV) $<
+	@touch $@
+
+$(TENSORFLOW_VENV)/stamp: tests/frameworks/tensorflow/requirements.txt | needs-test
+	@tools/make-venv $(TENSORFLOW_VENV) $<
 	@touch $@
 
 clean: ## remove build folders and results

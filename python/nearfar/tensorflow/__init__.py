@@ -6,7 +6,7 @@
     >>> round(float(loss([0, 0, 1], x)), 6)      # (labels, embeddings), as Keras calls it
     0.18
 
-``model.compile(loss=ContrastiveLoss(), jit_compile=False)`` trains on all pairs of each batch. The
+``model.compile(loss=ContrastiveLoss())`` trains on all pairs of each batch. The
 operations are native (C, through TensorFlow's C API) on the CPU and TensorFlow's own elsewhere, see
 ContrastiveLoss. Needs TensorFlow 2.16 or later, with Keras 3.
 """

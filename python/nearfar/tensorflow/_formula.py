@@ -92,11 +92,18 @@ def summary(phi, weight, same, pair):
             "weight": tf.reduce_sum(tf.cast(tf.where(pair, weight, 0), tf.float64))}
 
 
+def given_or(values, default):
+    """A vector, or default() if it is empty; known from its shape wherever that is known."""
+    if values.shape[0] is not None:
+        return values if values.shape[0] > 0 else default()
+    return tf.cond(tf.size(values) > 0, lambda: values, default)
+
+
 def rows(loss, left, right, same, weight):
     """The loss over pairs (left[k], right[k]); `weight` (n) or (0) for all 1. `none` gives (n)."""
     same = tf.cast(same, tf.bool)
-    weight = tf.cast(weight, left.dtype)
-    weight = tf.cond(tf.size(weight) > 0, lambda: weight, lambda: tf.ones_like(left[:, 0]))
+    weight = tf.stop_gradient(tf.cast(weight, left.dtype))
+    weight = given_or(weight, lambda: tf.ones_like(left[:, 0]))
     weight = tf.ensure_shape(weight, left.shape[:1])
     phi = terms(loss, left, right, same)
     if loss.reduction == "none":

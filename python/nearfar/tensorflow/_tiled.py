@@ -44,7 +44,9 @@ def _blocks(values, rows):
     return tf.reshape(padded, tf.concat([[(count + padding) // rows, rows], tail], 0))
 
 
-def _set(loss, x, label, ids, weight):
+def _set(loss, x, *of_rows):
+    # A reshape that fails where lengths differ, under XLA too
+    label, ids, weight = (tf.reshape(values, tf.shape(x)[:1]) for values in of_rows)
     rows = _tile_rows(x)
     valid = label != -1 if loss.unlabelled == -1 else tf.ones_like(label, tf.bool)
     return _Set(*(_blocks(values, rows) for values in (x, label, ids, weight, valid)))
@@ -222,8 +224,7 @@ def batch(loss, x, labels, weight=None):
 def reference(loss, query, rows, query_labels, labels, query_ids, ids):
     """All pairs query x reference but those of equal ids; ids (0): none is left out."""
     count, more = tf.shape(query, tf.int64)[0], tf.shape(rows, tf.int64)[0]
-    known = (tf.size(query_ids) > 0) & (tf.size(ids) > 0)
-    query_ids = tf.cond(known, lambda: query_ids, lambda: tf.range(count))
-    ids = tf.cond(known, lambda: ids, lambda: -1 - tf.range(more))
+    query_ids = _formula.given_or(query_ids, lambda: tf.range(count))
+    ids = _formula.given_or(ids, lambda: -1 - tf.range(more))
     return _objective(loss, [query, rows], [query_labels, labels], [query_ids, ids],
                       [_ones(query), _ones(rows)])

@@ -45,8 +45,7 @@ class ContrastiveLoss(keras.losses.Loss):
 
     engine: ``auto`` takes the native operation for rows on the CPU, with value and gradient the
     same bits as nearfar.loss, and TensorFlow's own operations, tile by tile, on other devices,
-    under XLA and with weights of rows; ``native`` and ``tiled`` insist. Keras compiles with XLA
-    unless told otherwise: pass ``jit_compile=False`` to ``compile`` for the native operation.
+    under XLA (``jit_compile=True``) and with weights of rows; ``native`` and ``tiled`` insist.
     dtype: type of the computation in calls by Keras, keras.config.floatx() by default; the methods
     compute in the type of the rows.
     """
@@ -56,8 +55,6 @@ class ContrastiveLoss(keras.losses.Loss):
         if form not in ("batch", "rows"):
             raise ValueError(f"form is {form!r}: it must be 'batch' or 'rows'")
         self.options = losses.ContrastiveLoss(preset, **options)
-        if self.options.reduction == "none" and form == "batch":
-            raise ValueError("reduction 'none' is for rows and pair lists: a batch has n^2 / 2 terms")
         super().__init__(name=name, dtype=dtype)
         self.reduction = self.options.reduction  # over pairs; Keras's own is never applied
         self.form = form
@@ -90,6 +87,8 @@ class ContrastiveLoss(keras.losses.Loss):
         return self.rows(stacked[:, 0], stacked[:, 1], same, weight)
 
     def _batch(self, labels, x, weight):
+        if self.options.reduction == "none":
+            raise ValueError("reduction 'none' is for rows and pair lists: a batch has n^2 / 2 terms")
         x = _matrix(x, "embeddings")
         labels = class_labels(labels)
         labels = tf.ensure_shape(labels, x.shape[:1]) if labels.shape[0] is None else labels

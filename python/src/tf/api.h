@@ -62,8 +62,7 @@ extern void TF_ShapeInferenceContextSubshape(TF_ShapeInferenceContext *context,
                                              TF_ShapeHandle *handle, int64_t start, int64_t end,
                                              TF_ShapeHandle *result, TF_Status *status);
 extern void TF_ShapeInferenceContextConcatenateShapes(TF_ShapeInferenceContext *context,
-                                                      TF_ShapeHandle *first,
-                                                      TF_ShapeHandle *second,
+                                                      TF_ShapeHandle *first, TF_ShapeHandle *second,
                                                       TF_ShapeHandle *result, TF_Status *status);
 
 extern TF_KernelBuilder *TF_NewKernelBuilder(const char *op, const char *device,
@@ -83,11 +82,9 @@ extern void TF_OpKernelConstruction_GetAttrSize(TF_OpKernelConstruction *constru
                                                 int32_t *total_size, TF_Status *status);
 extern void TF_OpKernelConstruction_Failure(TF_OpKernelConstruction *construction,
                                             TF_Status *status);
-extern void TF_GetInput(TF_OpKernelContext *context, int i, TF_Tensor **tensor,
-                        TF_Status *status);
+extern void TF_GetInput(TF_OpKernelContext *context, int i, TF_Tensor **tensor, TF_Status *status);
 extern TF_Tensor *TF_AllocateOutput(TF_OpKernelContext *context, int i, TF_DataType type,
-                                    const int64_t *dims, int rank, size_t bytes,
-                                    TF_Status *status);
+                                    const int64_t *dims, int rank, size_t bytes, TF_Status *status);
 extern void TF_OpKernelContext_Failure(TF_OpKernelContext *context, TF_Status *status);
 
 #endif

@@ -15,7 +15,7 @@
 enum { SLOTS = 8 };
 
 static _Atomic(nf_context *) idle[SLOTS];
-static atomic_int thread_limit;   /* 0: automatic */
+static atomic_int thread_limit;    /* 0: automatic */
 static atomic_uint generation_now; /* changes with the limit: contexts of an older one go */
 
 static void free_idle(void) {
@@ -120,8 +120,8 @@ int call_matrix(tf_call *call, int i, const char *name, nf_matrix *view) {
     TF_Tensor *tensor = input(call, i);
     if (tensor == NULL) return 0;
     if (TF_NumDims(tensor) != 2) {
-        return call_refuse(call, "%s has %d dimensions: it must be a matrix, one row per item", name,
-                           TF_NumDims(tensor));
+        return call_refuse(call, "%s has %d dimensions: it must be a matrix, one row per item",
+                           name, TF_NumDims(tensor));
     }
     nf_type type = TF_TensorType(tensor) == TF_DOUBLE ? NF_FLOAT64 : NF_FLOAT32;
     size_t rows = (size_t)TF_Dim(tensor, 0), cols = (size_t)TF_Dim(tensor, 1);

@@ -23,8 +23,7 @@ static void compute_full(void *object, TF_OpKernelContext *tensorflow) {
     nf_matrix x, y;
     nf_matrix_out out;
     if (call_begin(&call, tensorflow) && call_matrix(&call, 0, "x", &x) &&
-        call_matrix(&call, 1, "y", &y) &&
-        call_new_matrix(&call, 0, x.type, x.rows, y.rows, &out)) {
+        call_matrix(&call, 1, "y", &y) && call_new_matrix(&call, 0, x.type, x.rows, y.rows, &out)) {
         call_check(&call, nf_distances_full(call.context, object, x, y, out));
     }
     call_end(&call);
@@ -74,21 +73,16 @@ static void shape_pairs(TF_ShapeInferenceContext *context, TF_Status *status) {
 #define LIST(...) ((const char *const[]){__VA_ARGS__, NULL})
 #define ATTRIBUTES LIST("T: {float, double}", "options: list(int)")
 
-const tf_operation operation_distances = {"NearfarDistances",
-                                          LIST("x: T", "y: T"),
-                                          LIST("distance: T"),
-                                          ATTRIBUTES,
-                                          shape_full,
-                                          create,
-                                          compute_full,
-                                          release};
+const tf_operation operation_distances = {"NearfarDistances",  LIST("x: T", "y: T"),
+                                          LIST("distance: T"), ATTRIBUTES,
+                                          shape_full,          create,
+                                          compute_full,        release};
 
-const tf_operation operation_pair_distances = {
-    "NearfarPairDistances",
-    LIST("x: T", "y: T", "i: int64", "j: int64"),
-    LIST("distance: T"),
-    ATTRIBUTES,
-    shape_pairs,
-    create,
-    compute_pairs,
-    release};
+const tf_operation operation_pair_distances = {"NearfarPairDistances",
+                                               LIST("x: T", "y: T", "i: int64", "j: int64"),
+                                               LIST("distance: T"),
+                                               ATTRIBUTES,
+                                               shape_pairs,
+                                               create,
+                                               compute_pairs,
+                                               release};

@@ -56,9 +56,8 @@ static uint8_t *same_bytes(tf_call *call, const int64_t *same, size_t count) {
 /* A value that float32 cannot hold must not leave as Inf. */
 static int give_value(tf_call *call, nf_type type, double value) {
     if (type == NF_FLOAT32 && isinf((float)value)) {
-        return call_refuse(call,
-                           "the loss is %g, beyond float32: use reduction 'mean' or float64 rows",
-                           value);
+        return call_refuse(
+            call, "the loss is %g, beyond float32: use reduction 'mean' or float64 rows", value);
     }
     return call_new_scalar(call, 0, type, value);
 }
@@ -76,8 +75,8 @@ static void compute_batch(void *object, TF_OpKernelContext *tensorflow) {
         call_vector_of(&call, 1, "labels", x.rows, 0, &labels) &&
         call_new_matrix(&call, 1, x.type, x.rows, x.cols, &gradient)) {
         nf_labels classes = {labels, x.rows, kernel->has_unlabelled};
-        if (call_check(&call, nf_loss_batch(call.context, &kernel->loss, x, classes, &result,
-                                            gradient))) {
+        if (call_check(&call,
+                       nf_loss_batch(call.context, &kernel->loss, x, classes, &result, gradient))) {
             give_value(&call, x.type, result.value);
         }
     }
@@ -124,9 +123,8 @@ static void compute_rows(void *object, TF_OpKernelContext *tensorflow) {
         call_new_matrix(&call, 1, left.type, left.rows, left.cols, &left_gradient) &&
         call_new_matrix(&call, 2, right.type, right.rows, right.cols, &right_gradient) &&
         (bytes = same_bytes(&call, same, left.rows)) != NULL) {
-        if (call_check(&call,
-                       nf_loss_rows(call.context, &kernel->loss, left, right, bytes, weight, NULL,
-                                    &result, left_gradient, right_gradient))) {
+        if (call_check(&call, nf_loss_rows(call.context, &kernel->loss, left, right, bytes, weight,
+                                           NULL, &result, left_gradient, right_gradient))) {
             give_value(&call, left.type, result.value);
         }
     }
@@ -150,13 +148,13 @@ static void compute_reference(void *object, TF_OpKernelContext *tensorflow) {
         call_new_matrix(&call, 1, query.type, query.rows, query.cols, &query_gradient) &&
         call_new_matrix(&call, 2, query.type, reference.rows, reference.cols,
                         &reference_gradient)) {
-        nf_loss_sets sets = {.query = query,
-                             .reference = reference,
-                             .query_labels = {query_labels, query.rows, kernel->has_unlabelled},
-                             .reference_labels = {reference_labels, reference.rows,
-                                                  kernel->has_unlabelled},
-                             .query_ids = query_ids,
-                             .reference_ids = reference_ids};
+        nf_loss_sets sets = {
+            .query = query,
+            .reference = reference,
+            .query_labels = {query_labels, query.rows, kernel->has_unlabelled},
+            .reference_labels = {reference_labels, reference.rows, kernel->has_unlabelled},
+            .query_ids = query_ids,
+            .reference_ids = reference_ids};
         if (call_check(&call, nf_loss_reference(call.context, &kernel->loss, &sets, &result,
                                                 query_gradient, reference_gradient))) {
             give_value(&call, query.type, result.value);
@@ -217,15 +215,14 @@ static void shape_scale(TF_ShapeInferenceContext *context, TF_Status *status) {
 #define LIST(...) ((const char *const[]){__VA_ARGS__, NULL})
 #define ATTRIBUTES LIST("T: {float, double}", "loss: list(int)")
 
-const tf_operation operation_loss_batch = {
-    "NearfarLossBatch",
-    LIST("x: T", "labels: int64"),
-    LIST("value: T", "gradient: T"),
-    ATTRIBUTES,
-    shape_one,
-    create,
-    compute_batch,
-    release};
+const tf_operation operation_loss_batch = {"NearfarLossBatch",
+                                           LIST("x: T", "labels: int64"),
+                                           LIST("value: T", "gradient: T"),
+                                           ATTRIBUTES,
+                                           shape_one,
+                                           create,
+                                           compute_batch,
+                                           release};
 
 const tf_operation operation_loss_pairs = {
     "NearfarLossPairs",
@@ -258,13 +255,13 @@ const tf_operation operation_loss_reference = {
     compute_reference,
     release};
 
-const tf_operation operation_loss_scale = {
-    "NearfarLossScale",
-    LIST("factor: T", "gradient: T", "inputs: inputs_types"),
-    LIST("out: T"),
-    LIST("T: {float, double}", "inputs_types: list(type) >= 1", "form: string", "which: int",
-         "loss: list(int)"),
-    shape_scale,
-    NULL,
-    compute_scale,
-    NULL};
+const tf_operation operation_loss_scale = {"NearfarLossScale",
+                                           LIST("factor: T", "gradient: T", "inputs: inputs_types"),
+                                           LIST("out: T"),
+                                           LIST("T: {float, double}",
+                                                "inputs_types: list(type) >= 1", "form: string",
+                                                "which: int", "loss: list(int)"),
+                                           shape_scale,
+                                           NULL,
+                                           compute_scale,
+                                           NULL};
