@@ -12,6 +12,7 @@
 #ifndef NEARFAR_NEARFAR_H
 #define NEARFAR_NEARFAR_H
 
+#include "nearfar/bank.h"
 #include "nearfar/context.h"
 #include "nearfar/distance.h"
 #include "nearfar/eval.h"

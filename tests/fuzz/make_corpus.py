@@ -364,6 +364,50 @@ for name, tensors in {
 }.items():
     put("model", "tensor_" + name, model(tensors=tensors))
 
+# ---- bank ----------------------------------------------------------------------------------------
+
+
+def bank(rows=2, capacity="3", tensors=None, dtype="f8", d=1, **changes):
+    options = {"format": "nearfar-bank", "version": "1", "capacity": capacity,
+               "has_unlabelled": "0", "next": str(rows), "pushed": str(rows)}
+    options = {k: v for k, v in {**options, **changes}.items() if v is not None}
+    arrays = {"embeddings": np.arange(rows * d, dtype=dtype).reshape(rows, d),
+              "ids": np.arange(rows, dtype="i8"), "labels": np.arange(rows, dtype="i8"),
+              **(tensors or {})}
+    header, at, blob = {"__metadata__": options}, 0, b""
+    for name, array in arrays.items():
+        if array is None:
+            continue
+        blob += array.tobytes()
+        header[name] = {"dtype": {"f4": "F32", "f8": "F64", "i8": "I64"}[array.dtype.str[1:]],
+                        "shape": list(array.shape), "data_offsets": [at, len(blob)]}
+        at = len(blob)
+    return st(header, blob)
+
+
+put("bank", "ok", bank())
+put("bank", "ok_empty", bank(0))
+put("bank", "ok_full", bank(3, next="1", pushed="9", dtype="f4", d=3, has_unlabelled="1"))
+put("bank", "ok_room_for_many", bank(capacity="1000000000000"))
+put("bank", "ok_wide", bank(0, d=1 << 40))
+put("bank", "cut", bank()[:-1])
+put("bank", "not_a_bank", st({"w": tensor(0, 4)}, bytes(4)))
+for name, changes in {
+    "format": {"format": "pt"}, "no_version": {"version": None}, "capacity_0": {"capacity": "0"},
+    "capacity_1": {"capacity": "1"}, "capacity_huge": {"capacity": "9223372036854775807"},
+    "capacity_2_64": {"capacity": "18446744073709551616"}, "next_0": {"next": "0"},
+    "next_sign": {"next": "-1"}, "pushed_1": {"pushed": "1"}, "pushed_word": {"pushed": "2x"},
+    "pushed_huge": {"pushed": "9223372036854775807"}, "unlabelled_2": {"has_unlabelled": "2"},
+}.items():
+    put("bank", "option_" + name, bank(**changes))
+for name, tensors in {
+    "missing": {"ids": None}, "extra": {"w": np.zeros(3, "f4")},
+    "nan": {"embeddings": np.array([[0], [np.nan]])}, "rows": {"labels": np.zeros(3, "i8")},
+    "dtype": {"labels": np.zeros(2, "f8")}, "shape": {"embeddings": np.zeros(2)},
+    "no_columns": {"embeddings": np.zeros((2, 0))},
+}.items():
+    put("bank", "tensor_" + name, bank(tensors=tensors))
+
 # ---- gunzip --------------------------------------------------------------------------------------
 
 member = gzip.compress(b"hello, hello, hello\n" * 20, mtime=0)
