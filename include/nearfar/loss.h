@@ -1,4 +1,6 @@
-/* The contrastive family over all pairs, a pair list, rows, or query x reference.
+/* Losses over all pairs, a pair list, rows, or query x reference.
+ *
+ * A loss is a kind with its numbers. The kind `contrastive` is the family
  *
  *   phi+ = scale * pos_weight * max(0, t+ - pos_margin)^pos_exponent     same label
  *   phi- = scale * neg_weight * max(0, neg_margin - t-)^neg_exponent     different label
@@ -47,7 +49,8 @@ extern "C" {
     XX(WEIGHTED_MEAN, 2, "weighted-mean") \
     XX(MEAN_SIDES, 3, "mean-sides")       \
     XX(MEAN_NONZERO, 4, "mean-nonzero")   \
-    XX(NONE, 5, "none")
+    XX(NONE, 5, "none")                   \
+    XX(MEAN_ANCHORS, 6, "mean-anchors")
 
 typedef enum nf_reduction {
 #define XX(name, value, text) NF_REDUCE_##name = value,
@@ -59,6 +62,63 @@ NF_API const char *nf_reduction_name(nf_reduction reduction); /* NULL outside th
 NF_API NF_MUST_USE nf_status nf_reduction_parse(nf_context *context, const char *name,
                                                 nf_reduction *reduction);
 
+/* enum suffix, value, name */
+#define NF_LOSS_KIND_MAP(XX)                        \
+    XX(CONTRASTIVE, 0, "contrastive")               \
+    XX(NT_XENT, 1, "nt-xent")                       \
+    XX(SUPCON, 2, "supcon")                         \
+    XX(NCA, 3, "nca")                               \
+    XX(MULTI_SIMILARITY, 4, "multi-similarity")     \
+    XX(CIRCLE, 5, "circle")                         \
+    XX(LIFTED, 6, "lifted")                         \
+    XX(GENERALIZED_LIFTED, 7, "generalized-lifted") \
+    XX(N_PAIRS, 8, "n-pairs")                       \
+    XX(TRIPLET, 9, "triplet")                       \
+    XX(MARGIN, 10, "margin")                        \
+    XX(USER, 11, "user")
+
+typedef enum nf_loss_kind {
+#define XX(name, value, text) NF_KIND_##name = value,
+    NF_LOSS_KIND_MAP(XX)
+#undef XX
+} nf_loss_kind;
+
+NF_API const char *nf_loss_kind_name(nf_loss_kind kind); /* NULL outside the enum */
+
+/* Which triplets (anchor, positive, negative): all of them; for each anchor and positive the nearest
+ * negative that is farther than the positive; for each anchor its farthest positive and nearest
+ * negative. */
+#define NF_TRIPLETS_MAP(XX)       \
+    XX(ALL, 0, "all")             \
+    XX(SEMI_HARD, 1, "semi-hard") \
+    XX(HARD, 2, "hard")
+
+typedef enum nf_triplets {
+#define XX(name, value, text) NF_TRIPLETS_##name = value,
+    NF_TRIPLETS_MAP(XX)
+#undef XX
+} nf_triplets;
+
+NF_API const char *nf_triplets_name(nf_triplets triplets); /* NULL outside the enum */
+
+/* A loss of one's own: value[k] = phi(t[k]) and slope[k] = dphi/dt(t[k]) for n distances of pairs
+ * with the same label (same = 1) or with different ones (0). Called from several threads at once on
+ * strips of a row, which may hold pairs that do not count; it must be pure, finite for every
+ * distance, and give the same bits for the same t. A result other than 0 ends the call with
+ * NF_ERR_CALLBACK. */
+typedef int (*nf_pair_fn_f32)(void *user, int same, size_t n, const float *t, float *value,
+                              float *slope);
+typedef int (*nf_pair_fn_f64)(void *user, int same, size_t n, const double *t, double *value,
+                              double *slope);
+
+typedef struct nf_pair_function {
+    nf_pair_fn_f32 f32; /* for float32 rows; NULL: f64 is called with widened distances */
+    nf_pair_fn_f64 f64; /* for float64 rows and pair lists; NULL: float64 is NF_ERR_ARG */
+    void *user;
+    double radius; /* > 0: a promise that negatives with t >= radius have value and slope 0, so that
+                      blocks farther apart are skipped; 0: no promise */
+} nf_pair_function;
+
 typedef struct nf_loss {
     nf_metric pos_metric, neg_metric;
     double pos_exponent, neg_exponent; /* 1, 1.5, 2, .. 8: multiples of 1/2 */
@@ -67,21 +127,37 @@ typedef struct nf_loss {
     double scale;                      /* finite, > 0 */
     int normalize;                     /* L2-normalise rows first */
     nf_reduction reduction;
-    int stats; /* also count active positives and mean distances: one more forward pass over
+    int stats;         /* also count active positives and mean distances: one more forward pass over
                   pairs whose distance the loss does not need; never changes value or gradient */
+    nf_loss_kind kind; /* the rest is for kinds other than contrastive, see nf_loss_takes */
+    double temperature; /* > 0 */
+    double alpha, beta; /* > 0 */
+    double base;        /* finite */
+    double gamma;       /* > 0 */
+    nf_triplets triplets;
+    int smooth;                       /* log(1 + exp(z)) instead of max(0, z) */
+    const nf_pair_function *function; /* kind user; must outlive every call */
 } nf_loss;
+
+/* Whether a kind takes the field of that name ("temperature", "pos_margin", ..); what it does not
+ * take must have its neutral value: weights and exponents 1, everything else 0. */
+NF_API int nf_loss_takes(nf_loss_kind kind, const char *field);
 
 /* Number of presets, and the i-th preset's name and one-line formula; NULL past the end. */
 NF_API size_t nf_loss_presets(void);
 NF_API const char *nf_loss_preset_name(size_t i);
 NF_API const char *nf_loss_preset_formula(size_t i);
 
-/* Fill `loss` with a preset by name (weston, tfa, drlim, hinge, pml, sbert). Changing metrics,
- * margins, exponents afterwards is plain assignment. NF_ERR_ARG lists the names. */
+/* Fill `loss` with a preset by name. Changing metrics, margins, exponents afterwards is plain
+ * assignment. NF_ERR_ARG lists the names. */
 NF_API NF_MUST_USE nf_status nf_loss_preset(nf_context *context, const char *name, nf_loss *loss);
 
 /* eq. (3): the `weston` preset. */
 NF_API nf_loss nf_loss_weston(void);
+
+/* The mean over pairs of a function of one's own, with euclidean distances for both sides; set
+ * pos_metric and neg_metric for others. */
+NF_API nf_loss nf_loss_user(const nf_pair_function *function);
 
 /* Check a loss; NF_ERR_ARG names the field, the value and the limit. All forms call it first. */
 NF_API NF_MUST_USE nf_status nf_loss_check(nf_context *context, const nf_loss *loss);

@@ -1,17 +1,13 @@
 /* All pairs of labelled rows. */
 #include "loss/arguments.h"
-#include "loss/tiled.h"
+#include "loss/kinds.h"
 #include "pairs/pairs.h"
 
 static nf_status check(nf_context *context, const nf_loss *loss, nf_matrix x, nf_labels labels,
                        const nf_loss_result *result, nf_matrix_out gradient) {
     nf_status status = nf_loss_check(context, loss);
     if (status == NF_OK) status = nf_check_result(context, result);
-    if (status == NF_OK && loss->reduction == NF_REDUCE_NONE) {
-        status = nf_fail(context, NF_ERR_ARG,
-                         "reduction none needs a list of pairs: use nf_loss_pairs or nf_loss_rows, "
-                         "or another reduction");
-    }
+    if (status == NF_OK) status = nf_kind_check_reduced(context, loss);
     if (status == NF_OK) status = nf_check_features(context, x, "x");
     if (status == NF_OK) status = nf_check_labels(context, labels, "labels", x.rows, "x");
     if (status == NF_OK) status = nf_check_gradient(context, gradient, "gradient", x, "x");
@@ -41,7 +37,7 @@ nf_status nf_loss_batch(nf_context *context, const nf_loss *loss, nf_matrix x, n
                             .a = &side,
                             .b = &side,
                             .pairs = {partition->negative_pairs, partition->positive_pairs}};
-        status = nf_tiled_run(context, &job, result);
+        status = nf_kind_run(loss->kind)(context, &job, result);
     }
     return nf_scope_leave(context, scope, status);
 }

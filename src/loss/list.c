@@ -7,6 +7,7 @@
 #include "distance/pair_list.h"
 #include "loss/gradient.h"
 #include "loss/term.h"
+#include "loss/user.h"
 
 #define NF_LIST_CHUNK 1024 /* pairs of a task and of a partial sum */
 #define NF_ROW_CHUNK 256   /* rows of a gradient task */
@@ -35,6 +36,7 @@ typedef struct nf_list_state {
     size_t worker_bytes;
     unsigned char *scratch;
     atomic_size_t misfit[2]; /* 1 + a row whose gradient does not fit its type; 0: none */
+    atomic_int failure;      /* what a user's function returned */
     bool store;              /* gradient tasks write; else they only check */
 } nf_list_state;
 
@@ -48,12 +50,26 @@ static size_t right_of(const nf_list_job *job, size_t p) {
 
 /* ---- terms ------------------------------------------------------------------------------------ */
 
+static double term_of(nf_list_state *state, int which, double t, double *slope) {
+    const nf_loss *loss = state->job->loss;
+    const nf_contrast_side *side = &state->side[which];
+    if (loss->kind != NF_KIND_USER) return nf_term(side, which, t, slope);
+    double value;
+    int failure = nf_user_term(loss->function, which, t, &value, slope);
+    if (failure != 0) {
+        atomic_store(&state->failure, failure);
+        return 0;
+    }
+    *slope *= side->coefficient;
+    return side->coefficient * value;
+}
+
 static void one_term(nf_list_state *state, size_t p, double t, nf_list_sums *sums) {
     const nf_list_job *job = state->job;
     int which = job->same[p] != 0 ? NF_POSITIVE : NF_NEGATIVE;
     const nf_metric metric = nf_term_metric(job->loss, which);
     double weight = job->weight != NULL ? job->weight[p] : 1, slope = 0;
-    double phi = weight > 0 ? weight * nf_term(&state->side[which], which, t, &slope) : 0;
+    double phi = weight > 0 ? weight * term_of(state, which, t, &slope) : 0;
     state->phi[p] = phi;
     state->slope[p] = weight > 0 ? weight * slope : 0;
     state->t[p] = t;
@@ -322,6 +338,7 @@ static nf_status check_finite_terms(nf_context *context, const nf_list_state *st
 
 nf_status nf_list_run(nf_context *context, const nf_list_job *job, nf_loss_result *result) {
     nf_list_state state = {.job = job};
+    atomic_init(&state.failure, 0);
     atomic_init(&state.misfit[0], 0);
     atomic_init(&state.misfit[1], 0);
     const size_t chunks = (job->count + NF_LIST_CHUNK - 1) / NF_LIST_CHUNK;
@@ -331,6 +348,10 @@ nf_status nf_list_run(nf_context *context, const nf_list_job *job, nf_loss_resul
     if (status != NF_OK) return status;
     nf_progress_start(context, chunks + 2 * (job->count / NF_ROW_CHUNK));
     status = nf_parallel(context, chunks, wake, 1, term_task, &state);
+    if (status == NF_OK && atomic_load(&state.failure) != 0) {
+        status = nf_fail(context, NF_ERR_CALLBACK, "the pair function returned %d",
+                         atomic_load(&state.failure));
+    }
     if (status != NF_OK) return status;
     add_chunks(&state, chunks);
     nf_reduction_scales(job->loss->reduction, state.total.pairs, state.total.active,

@@ -1,5 +1,6 @@
 /* A pair list into one matrix. */
 #include "loss/arguments.h"
+#include "loss/kinds.h"
 #include "loss/list.h"
 
 nf_status nf_loss_pairs(nf_context *context, const nf_loss *loss, nf_matrix x, nf_pairs pairs,
@@ -7,6 +8,7 @@ nf_status nf_loss_pairs(nf_context *context, const nf_loss *loss, nf_matrix x, n
                         nf_matrix_out gradient) {
     nf_scope scope = nf_scope_enter(context);
     nf_status status = nf_loss_check(context, loss);
+    if (status == NF_OK) status = nf_kind_check_separable(context, loss);
     if (status == NF_OK) status = nf_check_result(context, result);
     if (status == NF_OK) status = nf_check_features(context, x, "x");
     if (status == NF_OK) status = nf_pairs_check(context, pairs, x.rows);

@@ -1,6 +1,6 @@
 /* Query x reference. Both sets' labels are numbered together; each set is taken in class order. */
 #include "loss/arguments.h"
-#include "loss/tiled.h"
+#include "loss/kinds.h"
 #include "pairs/pairs.h"
 
 #include <string.h>
@@ -186,11 +186,7 @@ nf_status nf_loss_reference(nf_context *context, const nf_loss *loss, const nf_l
     nf_sets_state state = {0};
     nf_status status = nf_loss_check(context, loss);
     if (status == NF_OK) status = nf_check_result(context, result);
-    if (status == NF_OK && loss->reduction == NF_REDUCE_NONE) {
-        status = nf_fail(context, NF_ERR_ARG,
-                         "reduction none needs a list of pairs: use nf_loss_pairs or nf_loss_rows, "
-                         "or another reduction");
-    }
+    if (status == NF_OK) status = nf_kind_check_reduced(context, loss);
     if (status == NF_OK) status = check_sets(context, sets);
     if (status == NF_OK) {
         const nf_matrix x[2] = {sets->query, sets->reference};
@@ -216,7 +212,7 @@ nf_status nf_loss_reference(nf_context *context, const nf_loss *loss, const nf_l
                             .a = &state.side[0],
                             .b = &state.side[1],
                             .pairs = {state.pairs[0], state.pairs[1]}};
-        status = nf_tiled_run(context, &job, result);
+        status = nf_kind_run(loss->kind)(context, &job, result);
     }
     return nf_scope_leave(context, scope, status);
 }

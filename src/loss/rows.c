@@ -1,5 +1,6 @@
 /* Row k of left with row k of right: loss(x1, x2, y). */
 #include "loss/arguments.h"
+#include "loss/kinds.h"
 #include "loss/list.h"
 
 static nf_status check_same(nf_context *context, const uint8_t *same, size_t count) {
@@ -33,6 +34,7 @@ nf_status nf_loss_rows(nf_context *context, const nf_loss *loss, nf_matrix left,
                        nf_matrix_out right_gradient) {
     nf_scope scope = nf_scope_enter(context);
     nf_status status = nf_loss_check(context, loss);
+    if (status == NF_OK) status = nf_kind_check_separable(context, loss);
     if (status == NF_OK) status = nf_check_result(context, result);
     if (status == NF_OK) status = nf_check_features(context, left, "left");
     if (status == NF_OK) status = nf_check_features(context, right, "right");

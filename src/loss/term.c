@@ -61,7 +61,8 @@ void nf_reduction_scales(nf_reduction reduction, const uint64_t pairs[2], const 
     for (int side = NF_NEGATIVE; side <= NF_POSITIVE; side++) {
         switch (reduction) {
         case NF_REDUCE_SUM:
-        case NF_REDUCE_NONE: scale[side] = 1; break;
+        case NF_REDUCE_NONE:
+        case NF_REDUCE_MEAN_ANCHORS: scale[side] = 1; break; /* the last has weights per row */
         case NF_REDUCE_MEAN: scale[side] = inverse((double)pairs[0] + (double)pairs[1]); break;
         case NF_REDUCE_WEIGHTED_MEAN: scale[side] = inverse(weight); break;
         case NF_REDUCE_MEAN_SIDES: scale[side] = inverse((double)pairs[side]); break;

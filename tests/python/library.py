@@ -28,7 +28,10 @@ class LossOptions(c.Structure):
                 ("pos_margin", c.c_double), ("neg_margin", c.c_double),
                 ("pos_weight", c.c_double), ("neg_weight", c.c_double),
                 ("scale", c.c_double), ("normalize", c.c_int), ("reduction", c.c_int),
-                ("stats", c.c_int)]
+                ("stats", c.c_int), ("kind", c.c_int), ("temperature", c.c_double),
+                ("alpha", c.c_double), ("beta", c.c_double), ("base", c.c_double),
+                ("gamma", c.c_double), ("triplets", c.c_int), ("smooth", c.c_int),
+                ("function", c.c_void_p)]
 
 
 class LossResult(c.Structure):

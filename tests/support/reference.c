@@ -132,6 +132,7 @@ static ref_quad quad_value(const ref_problem *p, const ref_quad *rows) {
         return factor * value;
     }
     case NF_REDUCE_NONE: return upstreamed;
+    case NF_REDUCE_MEAN_ANCHORS: break; /* not of this family */
     }
     abort();
 }

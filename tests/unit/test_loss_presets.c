@@ -65,14 +65,15 @@ static void the_list_of_presets_is_complete(void **state) {
 static void reductions_have_names(void **state) {
     (void)state;
     nf_context *context = test_context(1);
-    const char *names[] = {"mean", "sum", "weighted-mean", "mean-sides", "mean-nonzero", "none"};
-    for (int k = 0; k < 6; k++) {
+    const char *names[] = {"mean",         "sum",  "weighted-mean", "mean-sides",
+                           "mean-nonzero", "none", "mean-anchors"};
+    for (int k = 0; k < 7; k++) {
         nf_reduction reduction;
         assert_string_equal(nf_reduction_name((nf_reduction)k), names[k]);
         assert_ok(context, nf_reduction_parse(context, names[k], &reduction));
         assert_int_equal(reduction, k);
     }
-    assert_null(nf_reduction_name((nf_reduction)6));
+    assert_null(nf_reduction_name((nf_reduction)7));
     assert_null(nf_reduction_name((nf_reduction)-1));
     nf_reduction kept = NF_REDUCE_SUM;
     assert_fails(context, nf_reduction_parse(context, "average", &kept), NF_ERR_ARG, "average");

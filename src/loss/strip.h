@@ -1,0 +1,76 @@
+/* The engine of losses that are more than a sum of separable terms: every block of rows against every
+ * block of columns, distances first, then a strip function that either gathers statistics of the
+ * rows or leaves the derivative of the loss with respect to each distance, then the gradient of the
+ * rows.
+ *
+ * Each block of rows has one owner and meets the columns in ascending order, so nothing is shared
+ * between tasks and the bits do not depend on the number of threads. A loss whose pairs count from
+ * both ends takes every pair twice, once from each row. Memory is O(n d), nothing is n x n. */
+#ifndef NF_LOSS_STRIP_H
+#define NF_LOSS_STRIP_H
+
+#include "loss/bounds.h"
+#include "loss/tiled.h"
+
+/* Rows as the strips take them: in class order, cut into blocks, copied once in their own type. */
+typedef struct nf_strip_set {
+    nf_pass_set set;
+    size_t stride;        /* elements of a copied row */
+    unsigned char *row;   /* (count, stride) */
+    unsigned char *panel; /* the blocks, packed for the distance kernels */
+    size_t panel_bytes;   /* of a block */
+} nf_strip_set;
+
+/* `unit`: rows of length 1. */
+nf_status nf_strip_set_make(nf_context *context, const nf_tiled_side *side, bool unit,
+                            nf_strip_set *set) NF_MUST_USE;
+
+/* Rows [i, i + rows) against columns [j, j + cols). */
+typedef struct nf_strip {
+    size_t block; /* of the rows */
+    size_t i, j, rows, cols;
+    size_t ld; /* elements between rows of t and slope; columns past cols are padding */
+    nf_type type;
+    const void *t; /* (rows, ld) distances */
+    void *slope;   /* (rows, ld) out: d loss / dt, 0 where the pair does not count */
+    /* Which pairs are positive: classes are integers of the type's size, -1 in padding. */
+    const void *row_class, *col_class;
+    const unsigned char *skip; /* (rows, ld), non-zero: not a pair at all; NULL: all are */
+    bool any[2];               /* whether a negative, a positive can be among them */
+    void *work;                /* 4 ld elements of scratch */
+} nf_strip;
+
+/* 0, or a number that ends the pass with NF_ERR_CALLBACK. */
+typedef int (*nf_strip_fn)(void *user, const nf_strip *strip);
+
+typedef struct nf_strip_pass {
+    const nf_strip_set *own, *other; /* the same: all pairs within it but those of a row with itself */
+    nf_metric metric;
+    bool side[2]; /* strips without any of these pairs are left out */
+    double reach; /* >= 0: raw distance beyond which negatives count nothing; -1: none */
+    nf_strip_fn run;
+    void *user;
+    double *sum; /* (own rows, stride) gradient sums in, out; NULL: statistics only */
+    uint64_t tiles, tiles_skipped; /* out, added */
+} nf_strip_pass;
+
+/* Units of progress of one pass. */
+uint64_t nf_strip_work(const nf_strip_set *own, const nf_strip_set *other);
+
+nf_status nf_strip_run(nf_context *context, nf_strip_pass *pass) NF_MUST_USE;
+
+/* Zeroed gradient sums of a set; NULL in *sum when `gradient` is not wanted. */
+nf_status nf_strip_sums(nf_context *context, const nf_strip_set *set, nf_matrix_out gradient,
+                        double **sum) NF_MUST_USE;
+
+/* Sums times `factor`, through the normalisation of the rows. */
+nf_status nf_strip_finish(nf_context *context, const nf_strip_set *set, double factor,
+                          double *sum) NF_MUST_USE;
+
+/* Finished sums (NULL: nothing wanted) to a side's gradient: first both sides are checked, then both
+ * are written. */
+nf_status nf_strip_check_gradient(nf_context *context, const nf_tiled_side *side,
+                                  const double *sum) NF_MUST_USE;
+void nf_strip_write_gradient(const nf_tiled_side *side, const double *sum);
+
+#endif
