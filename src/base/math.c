@@ -1,5 +1,6 @@
 #include "base/math.h"
 
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -87,4 +88,62 @@ double nf_cospi(double x) {
     case 2: return -cos_small(pi * f);
     default: return sin_small(pi * f);
     }
+}
+
+/* exp(x) = 2^k (1 + e); 2^k in two factors, so that neither overflows. */
+double nf_exp(double x) {
+    if (x != x) return x;
+    if (x < -746) return 0;
+    if (x > 710) return HUGE_VAL;
+    int64_t k = (int64_t)(x * 1.4426950408889634074 + (x < 0 ? -0.5 : 0.5));
+    double n = (double)k;
+    double r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10;
+    double e = 1 + expm1_small(r);
+    int64_t half = k / 2;
+    double first = half < 0 ? power_of_half(-half) : 1 / power_of_half(half);
+    double second = k - half < 0 ? power_of_half(half - k) : 1 / power_of_half(k - half);
+    return e * first * second;
+}
+
+/* 2 atanh(z) = log((1 + z) / (1 - z)) for |z| <= 1/3 by its Taylor series; the first term left out is
+ * below 2^-57 of the result. */
+static double twice_atanh(double z) {
+    double s = z * z, p = 1.0 / 35.0;
+    for (int odd = 33; odd >= 3; odd -= 2) p = p * s + 1.0 / odd;
+    return 2 * (z + z * (s * p));
+}
+
+double nf_log(double x) {
+    uint64_t bits;
+    int64_t exponent = 0;
+    if (x != x || x < 0) return (x - x) / (x - x);
+    if (x == 0) return -1 / x;
+    if (!(x - x == 0)) return x;
+    if (x < 0x1p-1022) {
+        x *= 0x1p54;
+        exponent = -54;
+    }
+    memcpy(&bits, &x, sizeof bits);
+    exponent += (int64_t)(bits >> 52) - 1022;
+    bits = (bits & 0xFFFFFFFFFFFFFu) | (uint64_t)1022 << 52;
+    memcpy(&x, &bits, sizeof x); /* in [1/2, 1) */
+    if (x < 0.70710678118654752440) {
+        x *= 2;
+        exponent--;
+    }
+    double n = (double)exponent, log_x = twice_atanh((x - 1) / (x + 1));
+    return n * 6.93147180369123816490e-01 + (log_x + n * 1.90821492927058770002e-10);
+}
+
+double nf_softplus(double x, double *slope) {
+    double a = x < 0 ? -x : x, e = 0;
+    if (x != x) return *slope = x;
+    if (a < 700) {
+        int64_t k = (int64_t)(a * 1.4426950408889634074 + 0.5);
+        double n = (double)k;
+        double r = (n * 6.93147180369123816490e-01 - a) + n * 1.90821492927058770002e-10;
+        e = power_of_half(k) * (1 + expm1_small(r)); /* exp(-|x|) */
+    }
+    *slope = (x < 0 ? e : 1) / (1 + e);
+    return (x > 0 ? x : 0) + twice_atanh(e / (2 + e));
 }

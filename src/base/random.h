@@ -13,7 +13,8 @@ typedef enum nf_stream {
     NF_STREAM_BATCHES = 2,
     NF_STREAM_PAIRS = 3,
     NF_STREAM_SPLIT = 4,
-    NF_STREAM_DIAGNOSTICS = 5
+    NF_STREAM_DIAGNOSTICS = 5,
+    NF_STREAM_MINING = 6
 } nf_stream;
 
 /* Two 64-bit numbers of one counter. */

@@ -39,6 +39,42 @@ static void cospi_is_right_to_two_ulp_of_one(void **state) {
     assert_true(isnan(nf_cospi(NAN)) && isnan(nf_cospi(INFINITY)));
 }
 
+static void exp_and_log_are_right_to_two_ulp(void **state) {
+    (void)state;
+    for (int i = -400000; i <= 400000; i++) {
+        double x = i * 1.77e-3, e = exp(x);
+        assert_true(fabs(nf_exp(x) - e) <= 3 * ulp(e)); /* libm's own error is 1 */
+        double y = ldexp(1 + (i + 400000) * 1.2e-6, i / 400), l = log(y);
+        assert_true(fabs(nf_log(y) - l) <= 3 * ulp(l));
+    }
+    for (int i = -1000; i <= 1000; i++) {
+        double l = log1p(i * 0x1p-50);
+        assert_true(fabs(nf_log(1 + i * 0x1p-50) - l) <= 3 * ulp(l));
+    }
+    assert_true(nf_exp(0) == 1 && nf_exp(-INFINITY) == 0 && nf_exp(INFINITY) == INFINITY);
+    assert_true(nf_exp(709.7) < INFINITY && nf_exp(710) == INFINITY && nf_exp(-750) == 0);
+    assert_true(nf_exp(-745) == 0x1p-1074 && isnan(nf_exp(NAN)));
+    assert_true(nf_log(1) == 0 && nf_log(0) == -INFINITY && nf_log(INFINITY) == INFINITY);
+    assert_true(isnan(nf_log(-1)) && isnan(nf_log(NAN)));
+    assert_true(fabs(nf_log(0x1p-1074) - log(0x1p-1074)) <= 2e-13);
+}
+
+static void softplus_is_right_and_so_is_its_slope(void **state) {
+    (void)state;
+    for (int i = -200000; i <= 200000; i++) {
+        double x = i * 4.1e-3, slope, value = nf_softplus(x, &slope);
+        double want = fmax(x, 0) + log1p(exp(-fabs(x)));
+        double steep = x < 0 ? exp(x) / (1 + exp(x)) : 1 / (1 + exp(-x));
+        if (fabs(x) > 690) continue; /* below, results leave the normal range */
+        assert_true(fabs(value - want) <= 5 * ulp(want));
+        assert_true(fabs(slope - steep) <= 5 * ulp(steep));
+    }
+    double slope;
+    assert_true(nf_softplus(1e300, &slope) == 1e300 && slope == 1);
+    assert_true(nf_softplus(-1e300, &slope) == 0 && slope == 0);
+    assert_true(isnan(nf_softplus(NAN, &slope)) && isnan(slope));
+}
+
 static void sort_orders_every_length(void **state) {
     (void)state;
     double values[40];
@@ -58,6 +94,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tanh_is_right_to_three_ulp),
         cmocka_unit_test(cospi_is_right_to_two_ulp_of_one),
+        cmocka_unit_test(exp_and_log_are_right_to_two_ulp),
+        cmocka_unit_test(softplus_is_right_and_so_is_its_slope),
         cmocka_unit_test(sort_orders_every_length),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
