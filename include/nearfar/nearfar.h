@@ -19,6 +19,7 @@
 #include "nearfar/io.h"
 #include "nearfar/loss.h"
 #include "nearfar/matrix.h"
+#include "nearfar/mine.h"
 #include "nearfar/model.h"
 #include "nearfar/pairs.h"
 #include "nearfar/status.h"

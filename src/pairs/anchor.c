@@ -1,0 +1,106 @@
+#include "pairs/anchor.h"
+
+#include <math.h>
+
+#include "base/sort.h"
+
+#define NF_ANCHOR_ARRAYS 7
+
+static size_t array_bytes(size_t m) {
+    size_t bytes;
+    if (nf_add_overflows(m, 2, &bytes) || nf_mul_overflows(bytes, sizeof(double), &bytes) ||
+        bytes > SIZE_MAX / 16) {
+        return SIZE_MAX / 16;
+    }
+    return nf_round_up(bytes, NF_ALIGNMENT);
+}
+
+size_t nf_anchor_bytes(size_t m) { return NF_ANCHOR_ARRAYS * array_bytes(m); }
+
+void nf_anchor_place(nf_anchor *anchor, size_t m, void *scratch) {
+    void *slot[NF_ANCHOR_ARRAYS];
+    for (size_t i = 0; i < NF_ANCHOR_ARRAYS; i++) {
+        slot[i] = (unsigned char *)scratch + i * array_bytes(m);
+    }
+    *anchor = (nf_anchor){.m = m,
+                          .t = slot[0],
+                          .negative = slot[1],
+                          .positive = slot[2],
+                          .work = {slot[3], slot[4]},
+                          .counts = slot[5],
+                          .columns = slot[6]};
+}
+
+void nf_anchor_split(nf_anchor *anchor, const int64_t *class_of, int64_t own) {
+    size_t positives = 0, negatives = 0;
+    for (size_t c = 0; c < anchor->m; c++) {
+        const double t = anchor->t[c];
+        const bool pair = !(t != t) && class_of[c] >= 0, same = class_of[c] == own;
+        anchor->positive[positives] = c;
+        positives += pair && same;
+        negatives += pair && !same;
+        anchor->negative[c] = pair && !same ? t : (double)NAN;
+    }
+    anchor->class_of = own;
+    anchor->positives = positives;
+    anchor->negatives = negatives;
+}
+
+static bool precedes(const nf_anchor *anchor, size_t c, size_t other, bool far) {
+    const double t = anchor->t[c], best = anchor->t[other];
+    if (t != best) return far ? t > best : t < best;
+    return anchor->item[c] < anchor->item[other];
+}
+
+size_t nf_anchor_negative(const nf_anchor *anchor, bool far) {
+    size_t best = anchor->m;
+    for (size_t c = 0; c < anchor->m; c++) {
+        const double t = anchor->negative[c];
+        if (t != t) continue;
+        if (best == anchor->m || precedes(anchor, c, best, far)) best = c;
+    }
+    return best;
+}
+
+size_t nf_anchor_positive(const nf_anchor *anchor, bool far) {
+    size_t best = anchor->m;
+    for (size_t k = 0; k < anchor->positives; k++) {
+        const size_t c = anchor->positive[k];
+        if (best == anchor->m || precedes(anchor, c, best, far)) best = c;
+    }
+    return best;
+}
+
+size_t nf_anchor_beyond(const nf_anchor *anchor, double t) {
+    size_t best = anchor->m;
+    for (size_t c = 0; c < anchor->m; c++) {
+        if (!(anchor->negative[c] > t)) continue;
+        if (best == anchor->m || precedes(anchor, c, best, false)) best = c;
+    }
+    return best;
+}
+
+/* A negative falls into the bucket of the positives it is farther than, where the nearest is kept; the
+ * negative of a positive is that of the first bucket beyond its rank that holds one. */
+void nf_anchor_semi_hard(const nf_anchor *anchor) {
+    const size_t positives = anchor->positives, none = anchor->m;
+    double *descending = anchor->work[0]; /* -t(a, p), so that `above` is `farther than` */
+    uint64_t *nearest = anchor->counts;
+    for (size_t k = 0; k < positives; k++) descending[k] = anchor->t[anchor->positive[k]];
+    nf_sort_doubles(descending, positives);
+    for (size_t k = 0; k < positives; k++) descending[k] = -descending[k];
+    for (size_t k = 0; k <= positives; k++) nearest[k] = none;
+    for (size_t c = 0; c < none; c++) {
+        const double t = anchor->negative[c];
+        if (t != t) continue;
+        uint64_t *best = &nearest[nf_count_above(descending, positives, -t)];
+        if (*best == none || precedes(anchor, c, (size_t)*best, false)) *best = c;
+    }
+    for (size_t k = positives; k-- > 0;) {
+        if (nearest[k] == none) nearest[k] = nearest[k + 1];
+    }
+    for (size_t k = 0; k < positives; k++) {
+        size_t rank = nf_count_above(descending, positives, -anchor->t[anchor->positive[k]]);
+        anchor->columns[k] = (size_t)nearest[rank + 1];
+    }
+}

@@ -1,0 +1,136 @@
+/* Names, defaults and checks of the miners. */
+#include <math.h>
+#include <string.h>
+
+#include "pairs/mine.h"
+
+const char *nf_miner_name(nf_miner miner) {
+    switch (miner) {
+#define XX(name, value, text) \
+    case NF_MINE_##name: return text;
+        NF_MINER_MAP(XX)
+#undef XX
+    }
+    return NULL;
+}
+
+const char *nf_violation_name(nf_violation violation) {
+    switch (violation) {
+#define XX(name, value, text) \
+    case NF_VIOLATION_##name: return text;
+        NF_VIOLATION_MAP(XX)
+#undef XX
+    }
+    return NULL;
+}
+
+nf_status nf_miner_parse(nf_context *context, const char *name, nf_miner *miner) {
+    for (int value = 0; nf_miner_name((nf_miner)value) != NULL; value++) {
+        if (name != NULL && strcmp(name, nf_miner_name((nf_miner)value)) == 0) {
+            *miner = (nf_miner)value;
+            return NF_OK;
+        }
+    }
+    return nf_fail(context, NF_ERR_ARG,
+                   "miner is '%.60s': it must be pair-margin, multi-similarity, batch-hard, "
+                   "easy-positive, triplet-margin, semi-hard or distance-weighted",
+                   name != NULL ? name : "NULL");
+}
+
+nf_mine_options nf_mine_defaults(nf_miner miner) {
+    return (nf_mine_options){.miner = miner,
+                             .metric = miner == NF_MINE_MULTI_SIMILARITY ? NF_COSINE : NF_EUCLIDEAN,
+                             .normalize = miner != NF_MINE_MULTI_SIMILARITY,
+                             .pos_margin = 0.2,
+                             .neg_margin = 0.8,
+                             .epsilon = 0.1,
+                             .margin = 0.2,
+                             .violation = miner == NF_MINE_SEMI_HARD ? NF_VIOLATION_SEMI_HARD
+                                                                     : NF_VIOLATION_ALL,
+                             .cutoff = 0.5,
+                             .nonzero_loss_cutoff = 1.4};
+}
+
+/* ---- check ------------------------------------------------------------------------------------ */
+
+static nf_status check_finite(nf_context *context, double value, const char *name) {
+    if (isfinite(value)) return NF_OK;
+    return nf_fail(context, NF_ERR_ARG, "%s is %g: it must be finite", name, value);
+}
+
+static nf_status check_weighted(nf_context *context, const nf_mine_options *options) {
+    if (options->metric != NF_EUCLIDEAN || !options->normalize) {
+        return nf_fail(context, NF_ERR_ARG,
+                       "distance-weighted needs metric euclidean and normalize 1: its density is "
+                       "that of distances on the unit sphere");
+    }
+    if (!(options->cutoff > 0)) {
+        return nf_fail(context, NF_ERR_ARG, "cutoff is %g: it must be above 0", options->cutoff);
+    }
+    return NF_OK;
+}
+
+static nf_status check_options(nf_context *context, const nf_mine_options *options) {
+    if (options == NULL) {
+        return nf_fail(context, NF_ERR_ARG,
+                       "options is NULL: pass nf_mine_defaults(miner), changed as wanted");
+    }
+    if (nf_miner_name(options->miner) == NULL) {
+        return nf_fail(context, NF_ERR_ARG, "miner is %d: it must be an nf_miner value",
+                       (int)options->miner);
+    }
+    if (nf_violation_name(options->violation) == NULL) {
+        return nf_fail(context, NF_ERR_ARG, "violation is %d: it must be an nf_violation value",
+                       (int)options->violation);
+    }
+    nf_status status = check_finite(context, options->pos_margin, "pos_margin");
+    if (status == NF_OK) status = check_finite(context, options->neg_margin, "neg_margin");
+    if (status == NF_OK) status = check_finite(context, options->epsilon, "epsilon");
+    if (status == NF_OK) status = check_finite(context, options->margin, "margin");
+    if (status == NF_OK) status = check_finite(context, options->cutoff, "cutoff");
+    if (status == NF_OK) {
+        status = check_finite(context, options->nonzero_loss_cutoff, "nonzero_loss_cutoff");
+    }
+    if (status == NF_OK && options->miner == NF_MINE_DISTANCE_WEIGHTED) {
+        status = check_weighted(context, options);
+    }
+    return status;
+}
+
+/* ---- the call --------------------------------------------------------------------------------- */
+
+static nf_miner_fn function_of(nf_miner miner) {
+    switch (miner) {
+    case NF_MINE_PAIR_MARGIN: return nf_mine_pair_margin;
+    case NF_MINE_MULTI_SIMILARITY: return nf_mine_multi_similarity;
+    case NF_MINE_BATCH_HARD: return nf_mine_batch_hard;
+    case NF_MINE_EASY_POSITIVE: return nf_mine_easy_positive;
+    case NF_MINE_DISTANCE_WEIGHTED: return nf_mine_distance_weighted;
+    case NF_MINE_TRIPLET_MARGIN:
+    case NF_MINE_SEMI_HARD: break;
+    }
+    return nf_mine_triplet_margin;
+}
+
+nf_status nf_mine(nf_context *context, const nf_mine_options *options, nf_matrix x,
+                  nf_labels labels, nf_mined **mined) {
+    nf_scope scope = nf_scope_enter(context);
+    nf_status status = check_options(context, options);
+    if (status == NF_OK && mined == NULL) {
+        status = nf_fail(context, NF_ERR_ARG, "mined is NULL: pass the address of a pointer");
+    }
+    if (status == NF_OK) {
+        nf_mine_options chosen = *options;
+        if (chosen.miner == NF_MINE_SEMI_HARD) chosen.violation = NF_VIOLATION_SEMI_HARD;
+        const nf_mine_weighted weighted = {&chosen, (double)x.cols};
+        const bool drawn = chosen.miner == NF_MINE_DISTANCE_WEIGHTED;
+        nf_mine_job job = {.metric = chosen.metric,
+                           .normalize = chosen.normalize,
+                           .miner = function_of(chosen.miner),
+                           .options = drawn ? (const void *)&weighted : (const void *)&chosen,
+                           .triplets = chosen.miner != NF_MINE_PAIR_MARGIN &&
+                                       chosen.miner != NF_MINE_MULTI_SIMILARITY};
+        status = nf_mine_run(context, &job, x, labels, mined);
+    }
+    return nf_scope_leave(context, scope, status);
+}
