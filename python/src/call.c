@@ -123,16 +123,15 @@ int core_leave(core_call *call, nf_status status) {
 /* ---- errors --------------------------------------------------------------------------------- */
 
 /* The library speaks of its own fields where Python has another name for the remedy. */
-static PyObject *in_python_words(const char *message) {
+void core_python_words(const char *message, char *text, size_t size) {
     static const char field[] = "set has_unlabelled = 0", argument[] = "pass unlabelled=None";
     const char *found = strstr(message, field);
     if (found == NULL) {
-        return PyUnicode_DecodeUTF8(message, (Py_ssize_t)strlen(message), "replace");
+        PyOS_snprintf(text, size, "%s", message);
+    } else {
+        PyOS_snprintf(text, size, "%.*s%s%s", (int)(found - message), message, argument,
+                      found + sizeof field - 1);
     }
-    char text[NF_MESSAGE_SIZE + sizeof argument];
-    PyOS_snprintf(text, sizeof text, "%.*s%s%s", (int)(found - message), message, argument,
-                  found + sizeof field - 1);
-    return PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "replace");
 }
 
 int core_raise(const nf_error *error) {
@@ -149,7 +148,9 @@ int core_raise(const nf_error *error) {
     case NF_OK:
     case NF_ERR_CALLBACK: break;
     }
-    PyObject *message = in_python_words(error->message);
+    char text[NF_MESSAGE_SIZE + 32];
+    core_python_words(error->message, text, sizeof text);
+    PyObject *message = PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "replace");
     if (message != NULL) PyErr_SetObject(type, message);
     Py_XDECREF(message);
     return -1;

@@ -148,6 +148,8 @@ void core_leave_quietly(core_call *call);
 void core_callback_enter(core_call *call);
 void core_callback_leave(core_call *call);
 int core_raise(const nf_error *error);
+/* A message of the engine with Python's name of the remedy where that is another. */
+void core_python_words(const char *message, char *text, size_t size);
 /* A context of one's own, for an object that lives longer than a call. */
 nf_context *core_context_new(core_state *state);
 void core_contexts_clear(core_state *state);
@@ -170,6 +172,7 @@ CORE_FUNCTION(core_train);
 CORE_FUNCTION(core_train_rows);
 CORE_FUNCTION(core_evaluate);
 CORE_FUNCTION(core_load_table);
+PyObject *core_jax_targets(PyObject *module, PyObject *unused);
 PyObject *core_train_defaults(PyObject *module, PyObject *unused);
 PyObject *core_default_training_loss(PyObject *module, PyObject *unused);
 

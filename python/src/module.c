@@ -1,5 +1,6 @@
 /* The module nearfar._core: state, functions and result types. */
 #include "core.h"
+#include "jax/xla.h"
 
 #include <string.h>
 
@@ -22,6 +23,7 @@ static PyObject *set_num_threads(PyObject *module, PyObject *value) {
     nf_context_free(probe);
     state->generation++;
     core_contexts_clear(state);
+    xla_set_threads(state->threads);
     Py_RETURN_NONE;
 }
 
@@ -71,6 +73,7 @@ static PyMethodDef functions[] = {
     FUNCTION("train", core_train, NULL),
     FUNCTION("train_rows", core_train_rows, NULL),
     FUNCTION("load_table", core_load_table, NULL),
+    {"jax_targets", core_jax_targets, METH_NOARGS, NULL},
     {"train_defaults", core_train_defaults, METH_NOARGS, NULL},
     {"default_training_loss", core_default_training_loss, METH_NOARGS, NULL},
     {"set_num_threads", set_num_threads, METH_O,
