@@ -1,0 +1,177 @@
+"""The contrastive family in JAX."""
+
+import functools
+from typing import Any
+
+from jax import Array
+from jax.typing import ArrayLike
+
+from .. import losses as _losses
+from . import _engine, _inputs, _tiled
+
+__all__ = ["ContrastiveLoss"]
+
+
+def _loss_options(loss, encoding="01"):
+    metrics = map(_engine.METRICS.index, (loss.pos_metric, loss.neg_metric))
+    return (*metrics, loss.pos_exponent, loss.neg_exponent, loss.pos_margin, loss.neg_margin,
+            loss.pos_weight, loss.neg_weight, loss.scale, loss.normalize,
+            _engine.REDUCTIONS.index(loss.reduction), loss.unlabelled is not None,
+            encoding == "pm1")
+
+
+def _engine_number(target, order, options):
+    """The engine for _engine.to_number; order(xs, rest) gives the target's operands."""
+
+    def engine(xs, rest, gradient):
+        results = (_engine.like(xs[0], ()), *(map(_engine.like, xs) if gradient else ()))
+        value, *grads = _engine.call(target, results, order(xs, rest), options)
+        return (value, tuple(grads)) if gradient else value
+
+    return engine
+
+
+def _engine_terms(target, order, options):
+    """The engine and its gradient for _engine.to_vector."""
+
+    def engine(xs, rest):
+        count = rest[0].shape
+        return _engine.call(target, (_engine.like(xs[0], count),), order(xs, rest), options)[0]
+
+    def gradient(xs, rest, upstream):
+        operands = (*order(xs, rest), upstream)
+        return tuple(_engine.call(target, tuple(map(_engine.like, xs)), operands, options))
+
+    return engine, gradient
+
+
+@functools.lru_cache(maxsize=256)
+def _form(loss, form, encoding="01"):
+    """The compiled function of one form of one loss."""
+    order, formula = _FORMS[form]
+    target, options = f"nearfar_loss_{form}", _loss_options(loss, encoding)
+    in_jax = functools.partial(formula, loss, encoding)
+    if loss.reduction == "none":
+        engine, gradient = _engine_terms(target, order, options)
+        return _engine.to_vector(engine, in_jax, gradient)
+    return _engine.to_number(_engine_number(target, order, options), in_jax)
+
+
+def _batch_formula(loss, _, xs, rest):
+    return _tiled.batch(loss, *xs, *rest)
+
+
+def _pairs_formula(loss, encoding, xs, rest):
+    i, j, same, weight = rest
+    return _tiled.pairs(loss, *xs, i, j, same, _inputs.or_none(weight, i.shape[0]), encoding)
+
+
+def _rows_formula(loss, encoding, xs, rest):
+    same, weight = rest
+    return _tiled.rows(loss, *xs, same, _inputs.or_none(weight, same.shape[0]), encoding)
+
+
+def _reference_formula(loss, _, xs, rest):
+    (query, reference), (query_labels, labels, query_ids, ids) = xs, rest
+    return _tiled.reference(loss, query, query_labels, reference, labels,
+                                _inputs.or_none(query_ids, query.shape[0]),
+                                _inputs.or_none(ids, reference.shape[0]))
+
+
+def _reference_order(xs, rest):
+    return xs[0], rest[0], xs[1], rest[1], rest[2], rest[3]
+
+
+_FORMS = {"batch": (lambda xs, rest: (*xs, *rest), _batch_formula),
+          "pairs": (lambda xs, rest: (*xs, *rest), _pairs_formula),
+          "rows": (lambda xs, rest: (*xs, *rest), _rows_formula),
+          "reference": (_reference_order, _reference_formula)}
+
+
+def _encoding(value):
+    if value not in ("01", "pm1"):
+        raise ValueError(f"same_encoding is {value!r}: it must be '01' or 'pm1'")
+    return value
+
+
+def _one_number(loss):
+    if loss.reduction == "none":
+        raise ValueError("reduction 'none' gives one term per pair: use it with pairs() or rows(); "
+                         "the terms of all pairs are n^2")
+
+
+class ContrastiveLoss(_losses.ContrastiveLoss):
+    """The contrastive family as a differentiable JAX function.
+
+    ::
+
+        phi+ = scale * pos_weight * max(0, t+ - pos_margin)^pos_exponent     same label
+        phi- = scale * neg_weight * max(0, neg_margin - t-)^neg_exponent     different label
+
+    The same options and presets as nearfar.ContrastiveLoss; without any it is eq. (3) of Weston,
+    Ratle & Collobert, Deep Learning via Semi-Supervised Embedding, ICML 2008: the mean over all
+    pairs of d^2 where the labels agree and max(0, 1 - d)^2 where they differ. Options are fixed
+    when a function is compiled; stats has no effect here.
+
+    loss(embeddings, labels)            all pairs of labelled rows
+    loss.pairs(x, pairs)                a list of pairs
+    loss.rows(x1, x2, same)             row k of x1 with row k of x2
+    loss.reference(q, ql, r, rl)        every row of q with every row of r
+
+    Each returns a scalar of the matrices' type (with reduction "none" the terms (p); pairs and rows
+    only), to be differentiated by the matrices. The derivative of a distance at 0 is 0. No pair at
+    all gives 0. Hashable, so it may be a static argument of jit.
+    """
+
+    def __call__(self, embeddings: ArrayLike, labels: ArrayLike) -> Array:  # type: ignore[override]
+        """The loss over all pairs i < j of rows of embeddings (n, d); labels (n) or (n, 1) are whole
+        numbers, or strings outside jit; -1 marks a row that takes part in no pair."""
+        _one_number(self)
+        x = _inputs.matrix(embeddings, "embeddings")
+        labels = _inputs.labels(labels, "labels", x.shape[0], "embeddings has rows")
+        return _form(self, "batch")((x,), (labels,))
+
+    def pairs(  # type: ignore[override]
+        self, x: ArrayLike, pairs: Any, *, same_encoding: str = "01",
+    ) -> Array:
+        """The loss over a list of pairs of rows of x (n, d).
+
+        pairs: (i, j, same[, weight]) of arrays (p), a Pairs, or whole numbers (p, 3). same is 1 /
+        True for a positive, 0 / False for a negative; with same_encoding "pm1", +1 and -1. Entries
+        with i = j = -1 are padding (see pair_indices) and count as nothing."""
+        form = _form(self, "pairs", _encoding(same_encoding))
+        x = _inputs.matrix(x, "x")
+        i, j, same, weight = _inputs.columns(pairs)
+        i = _inputs.index(i, "pairs: i")
+        p = i.shape[0]
+        return form((x,), (i, _inputs.index(j, "pairs: j", p, "i"),
+                           _inputs.same(same, "pairs: same", same_encoding, p, "i"),
+                           _inputs.weight(weight, p)))
+
+    def rows(  # type: ignore[override]
+        self, x1: ArrayLike, x2: ArrayLike, same: ArrayLike, weight: ArrayLike | None = None, *,
+        same_encoding: str = "01",
+    ) -> Array:
+        """The loss over pairs made beforehand: row k of x1 (p, d) with row k of x2 (p, d); same and
+        weight are (p) or (p, 1), as in pairs()."""
+        form = _form(self, "rows", _encoding(same_encoding))
+        x1, x2 = _inputs.matrices(x1, "x1", x2, "x2")
+        p = x1.shape[0]
+        if x2.shape[0] != p:
+            raise ValueError(f"x2 has {x2.shape[0]} rows: it must have {p}, as x1")
+        same = _inputs.same(same, "same", same_encoding, p, "x1 has rows")
+        return form((x1, x2), (same, _inputs.weight(weight, p)))
+
+    def reference(  # type: ignore[override]
+        self, query: ArrayLike, query_labels: ArrayLike, reference: ArrayLike,
+        reference_labels: ArrayLike, query_ids: ArrayLike | None = None,
+        reference_ids: ArrayLike | None = None,
+    ) -> Array:
+        """The loss over all pairs of a row of query (n, d) and a row of reference (m, d), labels (n)
+        and (m). Rows with equal ids are the same item and make no pair."""
+        _one_number(self)
+        query, reference = _inputs.matrices(query, "query", reference, "reference")
+        counts = query.shape[0], reference.shape[0]
+        labels = _inputs.labels_together(query_labels, reference_labels, counts)
+        ids = _inputs.ids_together(query_ids, reference_ids, counts)
+        return _form(self, "reference")((query, reference), (*labels, *ids))
