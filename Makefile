@@ -10,6 +10,7 @@ PYTHON     := $(VENV)/bin/python
 REQUIRES   := tests/python/requirements.txt
 PACKAGE_VENV := .venv-package
 TENSORFLOW_VENV := .venv-tensorflow
+JAX_VENV   := .venv-jax
 
 CONFIGURE := cmake -S . -G Ninja -DNF_WERROR=ON
 CTEST     := ctest --output-on-failure --no-tests=error
@@ -20,8 +21,8 @@ export NEARFAR_LIB := $(abspath $(BUILD))/src/libnearfar.so
 
 .DEFAULT_GOAL := all
 .PHONY: all demo bench test check checks lint test-c test-cli test-python test-sanitized test-long \
-        test-package test-tensorflow wheel install uninstall format format-check clean distclean \
-        help needs-build \
+        test-package test-tensorflow test-jax wheel install uninstall format format-check clean \
+        distclean help needs-build \
         needs-test needs-long
 
 all: $(BUILD)/build.ninja ## build the library and the program
@@ -66,6 +67,11 @@ test-tensorflow: wheel $(TENSORFLOW_VENV)/stamp ## the suite of nearfar.tensorfl
 	    --force-reinstall dist/*.whl
 	@$(TENSORFLOW_VENV)/bin/python -m pytest tests/frameworks/tensorflow
 
+test-jax: wheel $(JAX_VENV)/stamp ## the suites of nearfar.jax, on the wheel
+	@$(JAX_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	    --force-reinstall dist/*.whl
+	@$(JAX_VENV)/bin/python -m pytest tests/frameworks/jax
+
 # The same C suites and the command-line suite under AddressSanitizer (with leaks) and UBSan.
 test-sanitized: $(BUILD_ASAN)/build.ninja $(VENV)/stamp ## C and command-line suites under ASan and UBSan
 	@cmake --build $(BUILD_ASAN)
@@ -76,6 +82,7 @@ test-long: needs-long ## thread sanitizer, clang, AArch64, valgrind, -O0 against
 	@$(MAKE) --no-print-directory all
 	@tools/test-long
 	@$(MAKE) --no-print-directory test-tensorflow
+	@$(MAKE) --no-print-directory test-jax
 
 lint: all ## clang-tidy over the library and the program
 	@tools/lint $(BUILD)
@@ -125,6 +132,10 @@ $(PACKAGE_VENV)/stamp: tests/python_package/requirements.txt | needs-test
 
 $(TENSORFLOW_VENV)/stamp: tests/frameworks/tensorflow/requirements.txt | needs-test
 	@tools/make-venv $(TENSORFLOW_VENV) $<
+	@touch $@
+
+$(JAX_VENV)/stamp: tests/frameworks/jax/requirements.txt | needs-test
+	@tools/make-venv $(JAX_VENV) $<
 	@touch $@
 
 clean: ## remove build folders and results
