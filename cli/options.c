@@ -65,6 +65,7 @@ void cli_option_default(cli_option_id id, char *buffer, size_t size) {
     case OPT_LOSS: snprintf(buffer, size, "weston"); break;
     case OPT_BATCH_SIZE: snprintf(buffer, size, "%zu", train.batch_size); break;
     case OPT_SAMPLING: snprintf(buffer, size, "%s", choice_sampling(train.sampling)); break;
+    case OPT_MEMORY_BANK: snprintf(buffer, size, "%zu", train.memory_bank); break;
     case OPT_PER_CLASS: snprintf(buffer, size, "%zu", train.per_class); break;
     case OPT_EPOCHS: snprintf(buffer, size, "%zu", train.epochs); break;
     case OPT_OPTIMIZER: snprintf(buffer, size, "%s", choice_optimizer(train.optimizer)); break;

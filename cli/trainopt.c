@@ -40,6 +40,7 @@ static void read_training(const cli *app, cli_training *training) {
     }
     options->per_class = size_option(app, OPT_PER_CLASS, options->per_class);
     options->positive_fraction = number_option(app, OPT_STEP_FRACTION, options->positive_fraction);
+    options->memory_bank = size_option(app, OPT_MEMORY_BANK, options->memory_bank);
     options->epochs = size_option(app, OPT_EPOCHS, options->epochs);
     if (cli_given(app, OPT_OPTIMIZER)) {
         options->optimizer = (nf_optimizer)cli_get(app, OPT_OPTIMIZER)->choice;
@@ -67,8 +68,8 @@ static int refuse(cli *app, const cli_option_id *ids, size_t count, const char *
 
 static int check_source(cli *app, bool from_pairs) {
     static const cli_option_id labelled[] = {
-        OPT_LABELS,   OPT_UNLABELLED, OPT_VALID,     OPT_VALID_LABELS, OPT_VALID_FRACTION,
-        OPT_PATIENCE, OPT_SAMPLING,   OPT_PER_CLASS, OPT_STEP_FRACTION};
+        OPT_LABELS,   OPT_UNLABELLED, OPT_VALID,     OPT_VALID_LABELS,  OPT_VALID_FRACTION,
+        OPT_PATIENCE, OPT_SAMPLING,   OPT_PER_CLASS, OPT_STEP_FRACTION, OPT_MEMORY_BANK};
     static const cli_option_id paired[] = {OPT_WEIGHTS, OPT_SAME_ENCODING};
     if (!from_pairs && app->args.operands == 0) {
         return cli_fail(app, CLI_USAGE,
@@ -96,6 +97,7 @@ static int check_source(cli *app, bool from_pairs) {
 
 static int check_combinations(cli *app, const cli_training *training) {
     static const cli_option_id per_class[] = {OPT_PER_CLASS};
+    static const cli_option_id bank[] = {OPT_MEMORY_BANK};
     static const cli_option_id fraction[] = {OPT_STEP_FRACTION};
     static const cli_option_id momentum[] = {OPT_MOMENTUM};
     static const cli_option_id valid_labels[] = {OPT_VALID_LABELS};
@@ -118,6 +120,10 @@ static int check_combinations(cli *app, const cli_training *training) {
     int code = CLI_OK;
     if (options->sampling != NF_SAMPLE_M_PER_CLASS) {
         code = refuse(app, per_class, 1, "goes with --sampling m-per-class");
+    }
+    if (code == CLI_OK &&
+        (options->sampling == NF_SAMPLE_PAIRS || options->sampling == NF_SAMPLE_ALL)) {
+        code = refuse(app, bank, 1, "goes with --sampling m-per-class or random");
     }
     if (code == CLI_OK && options->sampling != NF_SAMPLE_PAIRS) {
         code = refuse(app, fraction, 1, "goes with --sampling pairs");
@@ -193,6 +199,7 @@ json_t *cli_train_json(const cli_training *training) {
     }
     cli_json_count(config, "per_class", options->per_class);
     cli_json_number(config, "positive_fraction", options->positive_fraction);
+    cli_json_count(config, "memory_bank", options->memory_bank);
     cli_json_count(config, "epochs", options->epochs);
     cli_json_text(config, "optimizer", word(OPT_OPTIMIZER, options->optimizer));
     cli_json_number(config, "lr", options->lr);

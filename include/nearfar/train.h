@@ -33,6 +33,9 @@ typedef struct nf_train_options {
     size_t batch_size;        /* rows (or pairs) per step; default 128 */
     size_t per_class;         /* m-per-class only; default 4 */
     double positive_fraction; /* sampled pairs only; default 0.5 */
+    size_t memory_bank;       /* rows of earlier batches that a batch meets too (bank.h), with the
+                                 embeddings of when they were last seen; not with sampled pairs, nor
+                                 with NF_SAMPLE_ALL, whose batch is every row; default 0: none */
     size_t epochs;            /* default 60 */
     nf_optimizer optimizer;   /* default Adam (beta 0.9, 0.999, eps 1e-8) */
     double lr;                /* default 3e-3 */

@@ -15,8 +15,8 @@ __all__ = ["PairClassifier", "PairEmbedding"]
 
 _TYPES = (np.float64, np.float32)
 _NETWORK = ("hidden", "activation", "bias", "standardize", "normalize")
-_TRAINING = ("sampling", "batch_size", "per_class", "positive_fraction", "epochs", "optimizer",
-             "lr", "momentum", "weight_decay", "schedule", "valid_fraction", "patience")
+_TRAINING = ("sampling", "batch_size", "per_class", "positive_fraction", "memory_bank", "epochs",
+             "optimizer", "lr", "momentum", "weight_decay", "schedule", "valid_fraction", "patience")
 _DEFAULT = {**_core.Model(1).options, **_core.train_defaults()}
 
 
@@ -65,7 +65,8 @@ class _Embedding(BaseEstimator):
                  bias=_DEFAULT["bias"], standardize=_DEFAULT["standardize"],
                  normalize=_DEFAULT["normalize"], sampling=_DEFAULT["sampling"],
                  batch_size=_DEFAULT["batch_size"], per_class=_DEFAULT["per_class"],
-                 positive_fraction=_DEFAULT["positive_fraction"], epochs=_DEFAULT["epochs"],
+                 positive_fraction=_DEFAULT["positive_fraction"],
+                 memory_bank=_DEFAULT["memory_bank"], epochs=_DEFAULT["epochs"],
                  optimizer=_DEFAULT["optimizer"], lr=_DEFAULT["lr"],
                  momentum=_DEFAULT["momentum"], weight_decay=_DEFAULT["weight_decay"],
                  schedule=_DEFAULT["schedule"], valid_fraction=_DEFAULT["valid_fraction"],
@@ -83,6 +84,7 @@ class _Embedding(BaseEstimator):
         self.batch_size = batch_size
         self.per_class = per_class
         self.positive_fraction = positive_fraction
+        self.memory_bank = memory_bank
         self.epochs = epochs
         self.optimizer = optimizer
         self.lr = lr

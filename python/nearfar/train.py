@@ -56,6 +56,9 @@ class Trainer:
         Rows of a batch: ``per_class`` rows of each class, any rows, every row, or ``batch_size``
         pairs drawn per step, ``positive_fraction`` of them positive.
     batch_size, per_class, positive_fraction, epochs
+    memory_bank : int
+        Rows of earlier batches that a batch meets too, as they were embedded then (cross-batch
+        memory; Wang et al., CVPR 2020); 0: none. For sampling m-per-class and random.
     optimizer : {"adam", "sgd"}
         with ``lr``, ``momentum`` (sgd) and decoupled ``weight_decay``.
     schedule : {"cosine", "constant"}
@@ -85,7 +88,8 @@ class Trainer:
         standardize: bool = _MODEL["standardize"], normalize: bool = _MODEL["normalize"],
         sampling: str = _TRAIN["sampling"], batch_size: int = _TRAIN["batch_size"],
         per_class: int = _TRAIN["per_class"],
-        positive_fraction: float = _TRAIN["positive_fraction"], epochs: int = _TRAIN["epochs"],
+        positive_fraction: float = _TRAIN["positive_fraction"],
+        memory_bank: int = _TRAIN["memory_bank"], epochs: int = _TRAIN["epochs"],
         optimizer: str = _TRAIN["optimizer"], lr: float = _TRAIN["lr"],
         momentum: float = _TRAIN["momentum"], weight_decay: float = _TRAIN["weight_decay"],
         schedule: str = _TRAIN["schedule"], valid_fraction: float = _TRAIN["valid_fraction"],
@@ -105,6 +109,7 @@ class Trainer:
         self.batch_size = batch_size
         self.per_class = per_class
         self.positive_fraction = positive_fraction
+        self.memory_bank = memory_bank
         self.epochs = epochs
         self.optimizer = optimizer
         self.lr = lr

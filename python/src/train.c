@@ -65,10 +65,10 @@ static int on_event(void *user, const nf_train_event *e) {
 
 /* ---- options -------------------------------------------------------------------------------- */
 
-#define TRAIN_OPTIONS                                                                          \
-    "loss", "sampling", "batch_size", "per_class", "positive_fraction", "epochs", "optimizer", \
-        "lr", "momentum", "weight_decay", "schedule", "valid_fraction", "patience", "seed",    \
-        "on_event"
+#define TRAIN_OPTIONS                                                                            \
+    "loss", "sampling", "batch_size", "per_class", "positive_fraction", "memory_bank", "epochs", \
+        "optimizer", "lr", "momentum", "weight_decay", "schedule", "valid_fraction", "patience", \
+        "seed", "on_event"
 
 enum {
     LOSS,
@@ -76,6 +76,7 @@ enum {
     BATCH_SIZE,
     PER_CLASS,
     POSITIVE_FRACTION,
+    MEMORY_BANK,
     EPOCHS,
     OPTIMIZER,
     LR,
@@ -112,6 +113,7 @@ static int get_numbers(PyObject *const *value, nf_train_options *options) {
         core_size(value[PER_CLASS], "per_class", &options->per_class) < 0 ||
         core_number(value[POSITIVE_FRACTION], "positive_fraction", &options->positive_fraction) <
             0 ||
+        core_size(value[MEMORY_BANK], "memory_bank", &options->memory_bank) < 0 ||
         core_size(value[EPOCHS], "epochs", &options->epochs) < 0 ||
         core_number(value[LR], "lr", &options->lr) < 0 ||
         core_number(value[MOMENTUM], "momentum", &options->momentum) < 0 ||
@@ -156,6 +158,7 @@ PyObject *core_train_defaults(PyObject *module, PyObject *unused) {
          add(dict, "batch_size", PyLong_FromSize_t(o.batch_size)) < 0 ||
          add(dict, "per_class", PyLong_FromSize_t(o.per_class)) < 0 ||
          add(dict, "positive_fraction", PyFloat_FromDouble(o.positive_fraction)) < 0 ||
+         add(dict, "memory_bank", PyLong_FromSize_t(o.memory_bank)) < 0 ||
          add(dict, "epochs", PyLong_FromSize_t(o.epochs)) < 0 ||
          add(dict, "optimizer", PyUnicode_FromString(optimizers[o.optimizer])) < 0 ||
          add(dict, "lr", PyFloat_FromDouble(o.lr)) < 0 ||

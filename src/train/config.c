@@ -74,6 +74,7 @@ static void put_labels(writer *w, const nf_run *run) {
     put(w, "sampling", sampling[o->sampling]);
     if (o->sampling == NF_SAMPLE_M_PER_CLASS) put_count(w, "per_class", o->per_class);
     if (o->sampling == NF_SAMPLE_PAIRS) put_double(w, "positive_fraction", o->positive_fraction);
+    if (o->memory_bank > 0) put_count(w, "memory_bank", o->memory_bank);
     put_double(w, "valid_fraction", o->valid_fraction);
     put_count(w, "patience", o->patience);
     put_count(w, "rows", run->source.rows);

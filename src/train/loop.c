@@ -57,7 +57,8 @@ static size_t step_bytes(const nf_run *run) {
         size_t forward = in * out, backward = nf_max_size(n * in, out * in);
         most = nf_max_size(most, nf_max_size(forward, backward) + 96 * threads * wide);
     }
-    size_t loss = 8 * n * (model->options.outputs + 32) + threads * 65536;
+    size_t bank = nf_min_size(run->options.memory_bank, PTRDIFF_MAX / 65536);
+    size_t loss = 8 * (n + bank) * (model->options.outputs + 32) + threads * 65536;
     return sizeof(float) * (most + loss) + 65536;
 }
 

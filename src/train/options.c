@@ -62,6 +62,13 @@ static nf_status check_sizes(nf_context *context, const nf_train_options *o, boo
                        "per_class is %zu: it must be from 2 (a positive pair) to batch_size %zu",
                        o->per_class, o->batch_size);
     }
+    if (o->memory_bank > 0 &&
+        (!labels || o->sampling == NF_SAMPLE_PAIRS || o->sampling == NF_SAMPLE_ALL)) {
+        return nf_fail(context, NF_ERR_ARG,
+                       "memory_bank is %zu: it goes with batches of labelled rows, sampling "
+                       "m-per-class or random; use 0",
+                       o->memory_bank);
+    }
     return NF_OK;
 }
 

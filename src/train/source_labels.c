@@ -1,5 +1,6 @@
 /* Pairs from labelled rows: all pairs of a batch, or pairs drawn for the epoch. */
 #include "base/random.h"
+#include "train/bank.h"
 #include "train/train.h"
 
 /* ---- batches -------------------------------------------------------------------------------- */
@@ -27,6 +28,7 @@ static nf_status load_batch(nf_run *run, size_t step) {
         size_t row = s->batches->row[first + k];
         s->step_row[k] = s->row[row];
         s->step_labels[k] = s->partition->class_of[row];
+        if (s->bank != NULL) s->step_ids[k] = (int64_t)row;
     }
     run->rows = n;
     return nf_model_gather(run->context, run->mean, run->std, s->x, s->step_row, n, &run->a, 0);
@@ -37,6 +39,30 @@ static nf_status loss_batch(nf_run *run, nf_loss_result *result) {
     nf_labels labels = {run->source.step_labels, run->rows, 0};
     return nf_loss_batch(run->context, &run->options.loss, nf_matrix_f32(run->a.y, run->rows, d),
                          labels, result, nf_matrix_out_f32(run->a.gradient[0], run->rows, d));
+}
+
+/* The batch against the bank. A row that comes again replaces nothing, but its ids keep it from
+ * meeting its older self. */
+static nf_status loss_bank(nf_run *run, nf_loss_result *result) {
+    nf_source *s = &run->source;
+    size_t d = run->model->options.outputs;
+    return nf_loss_bank(run->context, &run->options.loss, s->bank,
+                        nf_matrix_f32(run->a.y, run->rows, d),
+                        (nf_labels){s->step_labels, run->rows, 0}, s->step_ids, result,
+                        nf_matrix_out_f32(run->a.gradient[0], run->rows, d));
+}
+
+/* With all its memory, so that no step allocates. */
+static nf_status plan_bank(nf_run *run) {
+    nf_source *s = &run->source;
+    size_t capacity = run->options.memory_bank;
+    nf_status status =
+        nf_bank_blank(run->context, capacity, run->model->options.outputs, NF_FLOAT32, &s->bank);
+    if (status == NF_OK) status = nf_bank_make_room(run->context, s->bank, capacity);
+    s->loss = loss_bank;
+    return status == NF_OK ? nf_scratch(run->context, &s->step_ids, s->capacity, sizeof(int64_t),
+                                        "ids of the batch")
+                           : status;
 }
 
 /* The number of batches is the same in every epoch and their sizes differ by at most a group, so
@@ -55,6 +81,8 @@ static nf_status plan_batches(nf_run *run) {
     s->begin_epoch = begin_batches;
     s->load = load_batch;
     s->loss = loss_batch;
+    if (run->options.memory_bank > 0) status = plan_bank(run);
+    if (status != NF_OK) return status;
     return nf_scratch(run->context, &s->step_labels, s->capacity, sizeof(int64_t), "batch labels");
 }
 
@@ -114,6 +142,8 @@ nf_status nf_source_labels(nf_run *run, nf_matrix x, const size_t *row, size_t r
 }
 
 void nf_source_free(nf_run *run) {
+    nf_bank_free(run->context, run->source.bank);
+    run->source.bank = NULL;
     nf_batches_free(run->context, run->source.batches);
     nf_partition_free(run->context, run->source.partition);
     run->source.batches = NULL;

@@ -34,7 +34,9 @@ typedef struct nf_source {
     int64_t *i, *j;          /* drawn pairs of this epoch */
     uint8_t *drawn_same;
     int64_t *step_labels;
-    size_t *step_row; /* rows of x; of drawn pairs the left rows, then the right rows */
+    struct nf_bank *bank; /* rows of earlier batches, or NULL; owned */
+    int64_t *step_ids;    /* of the batch in the bank */
+    size_t *step_row;     /* rows of x; of drawn pairs the left rows, then the right rows */
 
     /* offline pairs (source_rows.c) */
     size_t *order; /* shuffled */

@@ -113,7 +113,7 @@ def test_left_right_same(cli, blobs):
 @pytest.mark.parametrize("options", [
     ["--batch-size", "all"], ["--sampling", "random", "--batch-size", "32"],
     ["--sampling", "pairs", "--positive-fraction", "0.3"], ["--sampling", "all"],
-    ["--per-class", "8"], ["--optimizer", "sgd", "--momentum", "0.5", "--lr", "0.01"],
+    ["--per-class", "8"], ["--memory-bank", "100"], ["--optimizer", "sgd", "--momentum", "0.5", "--lr", "0.01"],
     ["--schedule", "constant", "--weight-decay", "0.01"], ["--activation", "tanh", "--hidden", "8"],
     ["--loss", "sbert", "--margin", "0.4"], ["--metric", "cityblock", "--exponent", "1.5"],
     ["--pos-metric", "sqeuclidean", "--pos-exponent", "1", "--neg-metric", "cosine"],
@@ -158,7 +158,7 @@ def test_validation_file_with_names(cli):
 
 @pytest.mark.parametrize("options", [
     ["--batch-size", "all", "--sampling", "random"], ["--sampling", "all", "--batch-size", "32"],
-    ["--per-class", "4", "--sampling", "random"], ["--positive-fraction", "0.5"],
+    ["--per-class", "4", "--sampling", "random"], ["--memory-bank", "9", "--sampling", "pairs"], ["--positive-fraction", "0.5"],
     ["--momentum", "0.9"], ["--valid-labels", "y.npy"], ["--reduction", "none"],
     ["--valid", "x.npy", "--valid-labels", "y.npy", "--valid-fraction", "0.2"],
     ["--weights", "w.npy"], ["--left", "x.npy", "--right", "x.npy", "--same", "y.npy"],

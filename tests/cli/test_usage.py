@@ -56,7 +56,7 @@ def test_help_shows_the_defaults_of_the_library(cli, data):
     config = cli.json("train", "x.npy", "--labels", "y.npy", "-o", "m.safetensors")["config"]
     for option in ("batch_size", "epochs", "lr", "sampling", "dim", "optimizer", "momentum",
                    "weight_decay", "schedule", "valid_fraction", "patience", "per_class", "seed",
-                   "activation", "positive_fraction"):
+                   "activation", "positive_fraction", "memory_bank"):
         start = text.index("--" + option.replace("_", "-") + " ", text.index("Data options"))
         value = config[option]
         value = f"{value:g}" if isinstance(value, float) else value

@@ -91,6 +91,7 @@ static trained train_once(int threads, nf_isa isa, nf_sampling sampling, bool *r
     nf_train_options o = nf_train_defaults();
     o.sampling = sampling;
     o.batch_size = 256;
+    o.memory_bank = sampling == NF_SAMPLE_RANDOM ? 300 : 0;
     o.epochs = 3;
     nf_train_data d = view(&data);
     assert_ok(context, nf_train(context, model, &d, &o, NULL, NULL, NULL));

@@ -163,6 +163,8 @@ static void bad_options_are_named(void **state) {
     REFUSED(o.valid_fraction = 1, "valid_fraction is 1");
     REFUSED((o.sampling = NF_SAMPLE_PAIRS, o.positive_fraction = 0), "positive_fraction is 0");
     REFUSED(o.sampling = (nf_sampling)7, "sampling is 7");
+    REFUSED((o.memory_bank = 8, o.sampling = NF_SAMPLE_PAIRS), "memory_bank is 8");
+    REFUSED((o.memory_bank = 8, o.sampling = NF_SAMPLE_ALL), "memory_bank is 8");
     REFUSED(o.optimizer = (nf_optimizer)7, "optimizer is 7");
     REFUSED(o.schedule = (nf_schedule)7, "schedule is 7");
     REFUSED(o.loss.reduction = NF_REDUCE_NONE, "reduction is none");

@@ -1,0 +1,110 @@
+"""The memory bank against the reference form, through its life and a checkpoint."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+import nearfar
+
+
+def batch(rng, n=6, d=3, dtype=np.float32):
+    return rng.standard_normal((n, d)).astype(dtype), rng.integers(0, 3, n)
+
+
+def test_the_newest_rows_stay():
+    bank = nearfar.MemoryBank(4, 1)
+    for first, count, ids in ((0, 3, [0, 1, 2]), (3, 3, [4, 5, 2, 3]), (6, 0, [4, 5, 2, 3]),
+                              (6, 6, [10, 11, 8, 9])):
+        rows = np.arange(first, first + count)
+        bank.push(rows[:, None].astype("f4"), rows + 100)
+        assert bank.ids.tolist() == bank.embeddings[:, 0].tolist() == ids or count == 6
+    assert sorted(bank.ids.tolist()) == [8, 9, 10, 11]
+    assert (bank.labels == bank.ids + 100).all()
+    bank.reset()
+    assert len(bank) == 0
+    bank.push(np.zeros((1, 1), "f4"), [5])
+    assert bank.ids.tolist() == [0]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_loss_is_the_reference_form(dtype):
+    rng, loss = np.random.default_rng(0), nearfar.ContrastiveLoss()
+    bank, by_hand = (nearfar.MemoryBank(15, 3, dtype) for _ in range(2))
+    for step in range(5):
+        x, labels = batch(rng, dtype=dtype)
+        ids = np.arange(len(x)) + 3 * (step % 3)
+        result = bank.loss(loss, x, labels, ids)
+        by_hand.push(x, labels, ids)
+        wanted = loss.reference(x, labels, by_hand.embeddings, by_hand.labels, ids, by_hand.ids)
+        assert result.value == wanted.value and result.counts == wanted.counts
+        np.testing.assert_array_equal(result.grad, wanted.grad[0])
+        assert (np.isin(bank.ids, ids)).any()
+        assert sum(result.counts[:2]) < len(x) * len(bank)
+
+
+def test_only_the_batch_takes_gradient():
+    bank, loss = nearfar.MemoryBank(8, 2, "float64"), nearfar.ContrastiveLoss(reduction="sum")
+    old = np.array([[1.0, 0.0]])
+    bank.push(old, [0])
+    x = np.array([[0.0, 0.0]])
+    result = bank.loss(loss, x, [0])
+    assert result.value == 1
+    np.testing.assert_array_equal(result.grad, [[-2.0, 0.0]])
+    assert bank.loss(loss, x, [0], gradient=False).grad is None
+
+
+def test_a_failing_loss_leaves_the_bank():
+    bank, loss = nearfar.MemoryBank(4, 1, "float64"), nearfar.ContrastiveLoss()
+    bank.push([[1.0]], [0])
+    with pytest.raises(Exception):
+        bank.loss(loss, [[1e200], [-1e200]], [0, 0])
+    assert bank.embeddings.tolist() == [[1.0]]
+
+
+@pytest.mark.parametrize("rows", [0, 2, 5, 7])
+@pytest.mark.parametrize("how", ["state", "pickle"])
+def test_a_checkpoint_goes_on(rows, how):
+    rng = np.random.default_rng(rows)
+    bank = nearfar.MemoryBank(5, 2)
+    x, labels = batch(rng, rows, 2)
+    bank.push(x, labels)
+    again = (pickle.loads(pickle.dumps(bank)) if how == "pickle"
+             else nearfar.MemoryBank(1, 1).load_state_dict(bank.state_dict()))
+    x, labels = batch(rng, 3, 2)
+    for each in (bank, again):
+        each.push(x, labels)
+    for name in ("embeddings", "labels", "ids"):
+        np.testing.assert_array_equal(getattr(bank, name), getattr(again, name))
+    assert again.capacity == 5
+
+
+@pytest.mark.parametrize("call, error, text", [
+    (lambda: nearfar.MemoryBank(0, 1), ValueError, "capacity is 0"),
+    (lambda: nearfar.MemoryBank(1, 1, "int32"), ValueError, "dtype is int32"),
+    (lambda: nearfar.MemoryBank(2, 1).push([[1.0, 2.0]], [0]), ValueError, "columns"),
+    (lambda: nearfar.MemoryBank(2, 1).push([["a"]], [0]), TypeError, "float32"),
+    (lambda: nearfar.MemoryBank(2, 1).push([[np.nan]], [0]), ValueError, "NaN"),
+    (lambda: nearfar.MemoryBank(2, 1).push([[1.0]], [0, 1]), ValueError, "labels"),
+    (lambda: nearfar.MemoryBank(2, 1).push([[1.0]], [0.5]), TypeError, "whole numbers"),
+    (lambda: nearfar.MemoryBank(2, 1).push([[1.0]], [0], [[1]]), ValueError, "ids"),
+    (lambda: nearfar.MemoryBank(2, 1).load_state_dict({}), ValueError, "not a bank"),
+    (lambda: nearfar.MemoryBank(2, 1).load_state_dict(
+        {**nearfar.MemoryBank(2, 1).state_dict(), "next": 1}), ValueError, "do not fit"),
+])
+def test_what_does_not_fit_is_refused(call, error, text):
+    with pytest.raises(error, match=text):
+        call()
+
+
+def test_trainer_and_estimator_take_it():
+    x, labels = nearfar.load_digits()[:2]
+    x, labels = np.asarray(x)[:300], np.asarray(labels)[:300]
+    plain, banked = (nearfar.Trainer(epochs=3, batch_size=32, memory_bank=rows)
+                     for rows in (0, 128))
+    assert "train.memory_bank" not in plain.fit(x, labels).metadata
+    assert banked.fit(x, labels).metadata["train.memory_bank"] == "128"
+    assert banked.report.map_at_r > 0.5
+    assert (plain.model.weights[0] != banked.model.weights[0]).any()
+    with pytest.raises(ValueError, match="memory_bank is 8"):
+        nearfar.Trainer(memory_bank=8, sampling="pairs").fit(x, labels)
