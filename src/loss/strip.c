@@ -69,11 +69,12 @@ nf_status nf_strip_set_make(nf_context *context, const nf_tiled_side *side, bool
                             nf_strip_set *set) {
     const size_t d = side->x.cols, element = nf_type_size(side->x.type);
     const size_t padded_rows = nf_pad(side->x.type, nf_pass_block_rows(d));
-    *set = (nf_strip_set){.set = {.rows = {.x = side->x, .order = side->order, .count = side->count},
-                                  .class_of = side->class_of,
-                                  .ids = side->ids},
-                          .stride = nf_pass_stride(side->x),
-                          .panel_bytes = padded_rows * d * element};
+    *set =
+        (nf_strip_set){.set = {.rows = {.x = side->x, .order = side->order, .count = side->count},
+                               .class_of = side->class_of,
+                               .ids = side->ids},
+                       .stride = nf_pass_stride(side->x),
+                       .panel_bytes = padded_rows * d * element};
     nf_status status = cut_blocks(context, &set->set);
     if (status == NF_OK && unit) status = nf_rows_make_unit(context, &set->set.rows);
     if (status == NF_OK) {
@@ -103,6 +104,10 @@ static const unsigned char *row_of(const nf_strip_set *set, size_t r) {
 static void find_sides(const nf_strip_state *state, nf_strip *strip) {
     const int64_t *a = state->pass->own->set.class_of + strip->i;
     const int64_t *b = state->pass->other->set.class_of + strip->j;
+    if (state->pass->anywhere) {
+        strip->any[NF_POSITIVE] = strip->any[NF_NEGATIVE] = true;
+        return;
+    }
     const int64_t last_a = a[strip->rows - 1], last_b = b[strip->cols - 1];
     strip->any[NF_POSITIVE] = a[0] <= last_b && b[0] <= last_a;
     strip->any[NF_NEGATIVE] = !(a[0] == last_a && b[0] == last_b && a[0] == b[0]);
@@ -177,19 +182,17 @@ static void exact_pair(nf_strip_state *state, nf_strip_tile *tile, size_t r, siz
 static void finish_distances(nf_strip_state *state, nf_strip_tile *tile, size_t r) {
     const nf_strip *strip = &tile->strip;
     unsigned char *row = tile->t + r * state->ld * nf_type_size(state->type);
-    if (!state->zero_rows &&
-        !state->kernels->outside(row, strip->cols, state->low, state->high)) {
+    if (!state->zero_rows && !state->kernels->outside(row, strip->cols, state->low, state->high)) {
         state->kernels->distance(row, strip->cols, state->transform);
         return;
     }
     const size_t element = nf_type_size(state->type);
     for (size_t c = 0; c < strip->cols; c++) {
         const double raw = get(state->type, row, c);
-        const bool trusted = (raw >= state->low && raw <= state->high) ||
-                             (raw == 0 && nf_rows_equal(state->type,
-                                                        row_of(state->pass->own, strip->i + r),
-                                                        row_of(state->pass->other, strip->j + c),
-                                                        state->d));
+        const bool trusted =
+            (raw >= state->low && raw <= state->high) ||
+            (raw == 0 && nf_rows_equal(state->type, row_of(state->pass->own, strip->i + r),
+                                       row_of(state->pass->other, strip->j + c), state->d));
         if (trusted && !is_zero_row(state, strip, r, c)) {
             state->kernels->distance(row + c * element, 1, state->transform);
         } else if (!(tile->diagonal && r == c)) { /* which is no pair */
@@ -357,8 +360,8 @@ static nf_status prepare(nf_context *context, nf_strip_state *state) {
     state->update = state->family == NF_SQUARED   ? state->kernels->update_difference
                     : state->family == NF_PRODUCT ? state->kernels->update_product
                                                   : state->kernels->update_sign;
-    state->zero_rows = pass->metric == NF_COSINE && state->d > 0 &&
-                       (own->zero_rows > 0 || other->zero_rows > 0);
+    state->zero_rows =
+        pass->metric == NF_COSINE && state->d > 0 && (own->zero_rows > 0 || other->zero_rows > 0);
     nf_trusted_range(state->family, state->type, state->d, 1, &state->low, &state->high);
     atomic_init(&state->failure, 0);
     atomic_init(&state->overflow, 0);
@@ -366,8 +369,8 @@ static nf_status prepare(nf_context *context, nf_strip_state *state) {
     state->worker_bytes = layout(state, NULL, &unused);
     nf_status status = make_bounds(context, state);
     if (status == NF_OK) {
-        status = nf_scratch(context, &state->scratch, (size_t)context->threads,
-                            state->worker_bytes, "strips");
+        status = nf_scratch(context, &state->scratch, (size_t)context->threads, state->worker_bytes,
+                            "strips");
     }
     if (status == NF_OK) {
         status = nf_scratch(context, &state->skipped, pass->own->set.blocks, sizeof(uint64_t),

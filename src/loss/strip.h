@@ -44,10 +44,12 @@ typedef struct nf_strip {
 typedef int (*nf_strip_fn)(void *user, const nf_strip *strip);
 
 typedef struct nf_strip_pass {
-    const nf_strip_set *own, *other; /* the same: all pairs within it but those of a row with itself */
+    const nf_strip_set *own,
+        *other; /* the same: all pairs within it but those of a row with itself */
     nf_metric metric;
-    bool side[2]; /* strips without any of these pairs are left out */
-    double reach; /* >= 0: raw distance beyond which negatives count nothing; -1: none */
+    bool side[2];  /* strips without any of these pairs are left out */
+    bool anywhere; /* classes do not tell which pairs are positive */
+    double reach;  /* >= 0: raw distance beyond which negatives count nothing; -1: none */
     nf_strip_fn run;
     void *user;
     double *sum; /* (own rows, stride) gradient sums in, out; NULL: statistics only */

@@ -30,4 +30,9 @@ void nf_term_gradient(nf_metric metric, double slope, double t, const double *a,
 void nf_reduction_scales(nf_reduction reduction, const uint64_t pairs[2], const uint64_t active[2],
                          double weight, double scale[2]);
 
+/* The same where pairs count in part: `mass` and `active` are sums over the pairs of each side of what
+ * they count, `pairs` is the number of pairs. */
+void nf_reduction_scales_by_mass(nf_reduction reduction, const double mass[2], double pairs,
+                                 const double active[2], double weight, double scale[2]);
+
 #endif
