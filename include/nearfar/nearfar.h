@@ -23,6 +23,7 @@
 #include "nearfar/model.h"
 #include "nearfar/pairs.h"
 #include "nearfar/status.h"
+#include "nearfar/targets.h"
 #include "nearfar/train.h"
 
 #define NF_VERSION_MAJOR 0

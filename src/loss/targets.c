@@ -1,0 +1,168 @@
+/* All pairs of rows under targets. */
+#include "loss/arguments.h"
+#include "loss/separable.h"
+#include "loss/target.h"
+#include "loss/user.h"
+
+#include <math.h>
+#include <string.h>
+
+/* What the strip function needs. */
+typedef struct nf_targets_rule {
+    nf_target_rule rule;
+    nf_contrast_side side[2];
+} nf_targets_rule;
+
+/* phi and dphi/dt of one side. */
+static int term(const nf_separable *state, const nf_targets_rule *rule, int side, double t,
+                double *value, double *slope) {
+    const nf_loss *loss = state->job->loss;
+    if (loss->kind == NF_KIND_USER) return nf_user_term(loss->function, side, t, value, slope);
+    *value = nf_term(&rule->side[side], side, t, slope);
+    return 0;
+}
+
+static double distance_at(const nf_strip *strip, size_t at) {
+    return strip->type == NF_FLOAT32 ? (double)((const float *)strip->t)[at]
+                                     : ((const double *)strip->t)[at];
+}
+
+/* Both sides of one pair, as far as this pass has them; the slope is theirs together. */
+static int one_pair(const nf_separable *state, double y, double weight, double t,
+                    nf_separable_sums *sums, double *slope) {
+    const nf_targets_rule *rule = state->rule;
+    const double share[2] = {1 - y, y};
+    for (int side = NF_NEGATIVE; side <= NF_POSITIVE; side++) {
+        double phi, steep;
+        if (!state->now->side[side] || !(share[side] > 0)) continue;
+        int failure = term(state, rule, side, t, &phi, &steep);
+        if (failure != 0) return failure;
+        const double factor = weight * share[side];
+        *slope += factor > 0 ? state->coefficient[side] * factor * steep : 0;
+        sums->value[side] += factor > 0 ? factor * phi : 0;
+        sums->distance[side] += t;
+        if (factor > 0 && phi > 0) {
+            sums->active[side]++;
+            sums->mass[side] += share[side];
+        }
+        if (side == NF_NEGATIVE && t == 0 && state->now->metric != NF_DOT) sums->coincident++;
+    }
+    return 0;
+}
+
+static int target_strip(void *user, const nf_strip *strip) {
+    nf_separable *state = user;
+    const nf_targets_rule *rule = state->rule;
+    nf_separable_sums *sums = &state->block[strip->block];
+    for (size_t r = 0; r < strip->rows; r++) {
+        for (size_t c = 0; c < strip->cols; c++) {
+            const size_t at = r * strip->ld + c;
+            double y, weight, slope = 0;
+            if (nf_target_of(&rule->rule, strip->i + r, strip->j + c, &y, &weight)) {
+                int failure = one_pair(state, y, weight, distance_at(strip, at), sums, &slope);
+                if (failure != 0) return failure;
+            }
+            if (strip->type == NF_FLOAT32) {
+                ((float *)strip->slope)[at] = (float)slope;
+            } else {
+                ((double *)strip->slope)[at] = slope;
+            }
+        }
+    }
+    return 0;
+}
+
+/* ---- what the reductions divide by ------------------------------------------------------------- */
+
+static nf_status count(nf_context *context, const nf_target_rule *rule, size_t n,
+                       nf_separable *state, uint64_t pairs[2]) {
+    for (size_t i = 0; i < n; i++) {
+        double mass[2] = {0, 0}, weights = 0; /* of a row, so that sums stay exact for longer */
+        for (size_t j = i + 1; j < n; j++) {
+            double y, weight;
+            if (!nf_target_of(rule, i, j, &y, &weight)) continue;
+            pairs[NF_POSITIVE] += y > 0;
+            pairs[NF_NEGATIVE] += y < 1;
+            mass[NF_POSITIVE] += y;
+            mass[NF_NEGATIVE] += 1 - y;
+            weights += weight;
+            state->pairs += 1;
+        }
+        state->mass[0] += mass[0];
+        state->mass[1] += mass[1];
+        state->weight += weights;
+        nf_progress_add(context, 0);
+        nf_status status = nf_progress_status(context);
+        if (status != NF_OK) return status;
+    }
+    return NF_OK;
+}
+
+/* ---- the call ---------------------------------------------------------------------------------- */
+
+static nf_status check(nf_context *context, const nf_loss *loss, nf_matrix x,
+                       const nf_targets *targets, const nf_loss_result *result,
+                       nf_matrix_out gradient) {
+    nf_status status = nf_loss_check(context, loss);
+    if (status != NF_OK) return status;
+    if (loss->kind != NF_KIND_CONTRASTIVE && loss->kind != NF_KIND_USER) {
+        return nf_fail(context, NF_ERR_ARG,
+                       "kind is %s: targets go with contrastive losses and functions of one's own",
+                       nf_loss_kind_name(loss->kind));
+    }
+    if (loss->reduction == NF_REDUCE_NONE || loss->reduction == NF_REDUCE_MEAN_ANCHORS) {
+        return nf_fail(context, NF_ERR_ARG,
+                       "reduction is %s: with targets it must be sum, mean, weighted-mean, "
+                       "mean-sides or mean-nonzero",
+                       nf_reduction_name(loss->reduction));
+    }
+    if (loss->kind == NF_KIND_USER && x.type == NF_FLOAT64 && loss->function->f64 == NULL) {
+        return nf_fail(context, NF_ERR_ARG,
+                       "the function has no f64 and the rows are float64: give it one, or pass "
+                       "float32");
+    }
+    if (targets == NULL)
+        return nf_fail(context, NF_ERR_ARG, "targets is NULL: say what is positive");
+    status = nf_check_result(context, result);
+    if (status == NF_OK) status = nf_check_features(context, x, "x");
+    if (status == NF_OK) status = nf_check_gradient(context, gradient, "gradient", x, "x");
+    return status;
+}
+
+/* Rows as they come, all in one class: the rule says what is a pair. */
+static nf_status make_side(nf_context *context, nf_matrix x, nf_matrix_out gradient,
+                           nf_tiled_side *side) {
+    size_t *order;
+    int64_t *class_of;
+    nf_status status = nf_scratch(context, &order, x.rows, sizeof *order, "row order");
+    if (status == NF_OK) {
+        status = nf_scratch(context, &class_of, x.rows, sizeof *class_of, "classes");
+    }
+    if (status != NF_OK) return status;
+    for (size_t r = 0; r < x.rows; r++) order[r] = r;
+    memset(class_of, 0, x.rows * sizeof *class_of);
+    *side = (nf_tiled_side){
+        .x = x, .order = order, .count = x.rows, .class_of = class_of, .gradient = gradient};
+    return NF_OK;
+}
+
+nf_status nf_loss_targets(nf_context *context, const nf_loss *loss, nf_matrix x,
+                          const nf_targets *targets, nf_loss_result *result,
+                          nf_matrix_out gradient) {
+    nf_scope scope = nf_scope_enter(context);
+    nf_targets_rule rule;
+    nf_tiled_side side;
+    nf_tiled_job job = {.loss = loss, .a = &side, .b = &side};
+    nf_separable state = {.job = &job, .run = target_strip, .anywhere = true, .rule = &rule};
+    nf_status status = check(context, loss, x, targets, result, gradient);
+    if (status == NF_OK) status = nf_target_rule_make(context, targets, x.rows, &rule.rule);
+    if (status == NF_OK) status = make_side(context, x, gradient, &side);
+    if (status == NF_OK) status = count(context, &rule.rule, x.rows, &state, job.pairs);
+    if (status == NF_OK) {
+        for (int s = NF_NEGATIVE; s <= NF_POSITIVE; s++) {
+            rule.side[s] = nf_term_side(loss, s, 1 / loss->scale);
+        }
+        status = nf_separable_run(context, &state, result);
+    }
+    return nf_scope_leave(context, scope, status);
+}
