@@ -233,6 +233,12 @@ class Loss:
         reference_labels: ArrayLike, query_ids: ArrayLike | None = None,
         reference_ids: ArrayLike | None = None, *, gradient: bool = True,
     ) -> LossResult: ...
+    def _targets(
+        self, x: ArrayLike, labels: ArrayLike | None = None, offsets: ArrayLike | None = None,
+        set_labels: ArrayLike | None = None, soft: ArrayLike | None = None,
+        row_weight: ArrayLike | None = None, pair_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None, gradient: bool = True,
+    ) -> LossResult: ...
     @property
     def preset(self) -> str: ...
     @property

@@ -345,6 +345,8 @@ static PyMethodDef loss_methods[] = {
      "The loss over all pairs of a row of query (n, d) and a row of reference (m, d). Rows with\n"
      "equal ids are the same item and make no pair.\n\n"
      "Returns LossResult with grad = (gradient of query, gradient of reference)."},
+    {"_targets", (PyCFunction)(void (*)(void))core_loss_targets, METH_FASTCALL | METH_KEYWORDS,
+     "The loss under targets that are arrays: what ContrastiveLoss.targets calls."},
     {NULL, NULL, 0, NULL}};
 
 static PyType_Slot loss_slots[] = {{Py_tp_new, (void *)loss_new},

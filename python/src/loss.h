@@ -23,5 +23,7 @@ PyObject *core_loss_rows(PyObject *object, PyObject *const *args, Py_ssize_t nar
                          PyObject *keywords);
 PyObject *core_loss_reference(PyObject *object, PyObject *const *args, Py_ssize_t nargs,
                               PyObject *keywords);
+PyObject *core_loss_targets(PyObject *object, PyObject *const *args, Py_ssize_t nargs,
+                            PyObject *keywords);
 
 #endif

@@ -178,7 +178,7 @@ nf_status nf_separable_run(nf_context *context, nf_separable *state, nf_loss_res
                        "the loss is not finite: values of its terms exceed "
                        "what their type can hold");
     }
-    for (int s = 0; s < state->sets; s++) nf_strip_write_gradient(sides[s], sum[s]);
+    for (int s = 0; s < 2 && s < state->sets; s++) nf_strip_write_gradient(sides[s], sum[s]);
     *result = state->result;
     return NF_OK;
 }

@@ -1,0 +1,127 @@
+/* The loss under targets: what nearfar.ContrastiveLoss.targets calls with arrays only. */
+#include <string.h>
+
+#include "core.h"
+#include "loss.h"
+
+static const char *const names[] = {"x",          "labels",      "offsets", "set_labels", "soft",
+                                    "row_weight", "pair_weight", "groups",  "gradient",   NULL};
+static const core_signature signature = {"_targets", 9, 1, names};
+enum { X, LABELS, OFFSETS, SET_LABELS, SOFT, ROW_WEIGHT, PAIR_WEIGHT, GROUPS, GRADIENT, COUNT };
+
+/* Everything that the form holds. */
+typedef struct targets_form {
+    core_matrix x, soft, pair_weight;
+    core_vector labels, offsets, set_labels, row_weight, groups;
+    size_t *offset;
+    nf_label_sets sets;
+    nf_targets targets;
+} targets_form;
+
+static int sets_get(core_state *state, PyObject *const *value, targets_form *form) {
+    if (!core_given(value[OFFSETS])) return 0;
+    if (core_index_get(state, value[OFFSETS], "offsets", &form->offsets) < 0 ||
+        core_index_get(state, value[SET_LABELS], "set_labels", &form->set_labels) < 0 ||
+        core_same_count(form->offsets.count, "offsets", form->x.view.rows + 1,
+                        "one more than x has rows") < 0) {
+        return -1;
+    }
+    form->offset = PyMem_Malloc(form->offsets.count * sizeof *form->offset);
+    if (form->offset == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    const int64_t *given = form->offsets.data;
+    for (size_t i = 0; i < form->offsets.count; i++) {
+        if (given[i] < 0 || (uint64_t)given[i] > form->set_labels.count) {
+            PyErr_Format(PyExc_ValueError, "offsets[%zu] is outside set_labels", i);
+            return -1;
+        }
+        form->offset[i] = (size_t)given[i];
+    }
+    form->sets = (nf_label_sets){form->offset, form->set_labels.data};
+    form->targets.sets = &form->sets;
+    return 0;
+}
+
+static int square_get(core_state *state, PyObject *object, const char *name, core_matrix *matrix,
+                      nf_matrix *view) {
+    if (!core_given(object)) return 0;
+    if (core_matrix_get(state, object, name, matrix) < 0) return -1;
+    *view = matrix->view;
+    return 0;
+}
+
+static int form_get(core_loss_object *self, PyObject *const *value, targets_form *form) {
+    core_state *state = self->state;
+    if (core_matrix_get(state, value[X], "x", &form->x) < 0) return -1;
+    const size_t n = form->x.view.rows;
+    nf_targets *targets = &form->targets;
+    if (core_given(value[LABELS])) {
+        if (core_labels_get(state, value[LABELS], "labels", &form->labels) < 0) return -1;
+        targets->labels = (nf_labels){form->labels.data, form->labels.count, self->has_unlabelled};
+    }
+    if (core_given(value[ROW_WEIGHT])) {
+        if (core_weight_get(state, value[ROW_WEIGHT], "row_weight", &form->row_weight) < 0 ||
+            core_same_count(form->row_weight.count, "row_weight", n, "x has rows") < 0) {
+            return -1;
+        }
+        targets->row_weight = form->row_weight.data;
+    }
+    if (core_given(value[GROUPS])) {
+        if (core_index_get(state, value[GROUPS], "groups", &form->groups) < 0 ||
+            core_same_count(form->groups.count, "groups", n, "x has rows") < 0) {
+            return -1;
+        }
+        targets->group = form->groups.data;
+    }
+    if (square_get(state, value[SOFT], "soft", &form->soft, &targets->soft) < 0 ||
+        square_get(state, value[PAIR_WEIGHT], "pair_weight", &form->pair_weight,
+                   &targets->pair_weight) < 0) {
+        return -1;
+    }
+    return sets_get(state, value, form);
+}
+
+static void form_release(targets_form *form) {
+    PyMem_Free(form->offset);
+    core_vector_release(&form->groups);
+    core_vector_release(&form->row_weight);
+    core_vector_release(&form->set_labels);
+    core_vector_release(&form->offsets);
+    core_vector_release(&form->labels);
+    core_matrix_release(&form->pair_weight);
+    core_matrix_release(&form->soft);
+    core_matrix_release(&form->x);
+}
+
+PyObject *core_loss_targets(PyObject *object, PyObject *const *args, Py_ssize_t nargs,
+                            PyObject *keywords) {
+    core_loss_object *self = (core_loss_object *)object;
+    core_state *state = self->state;
+    PyObject *value[COUNT] = {NULL}, *gradient = NULL, *answer = NULL;
+    targets_form form;
+    int wanted = 1, failed = 0;
+    memset(&form, 0, sizeof form);
+    if (core_arguments(&signature, args, nargs, keywords, value) < 0 ||
+        core_flag(value[GRADIENT], "gradient", &wanted) < 0 || form_get(self, value, &form) < 0) {
+        goto done;
+    }
+    nf_matrix_out out;
+    gradient = core_new_gradient(state, wanted, &form.x, &out, &failed);
+    if (failed) goto done;
+    nf_loss_result result;
+    core_call call;
+    double pairs = (double)form.x.view.rows * (double)form.x.view.rows;
+    if (core_enter(&call, state, core_loss_work(pairs, form.x.view.cols)) < 0) goto done;
+    if (core_leave(&call, nf_loss_targets(call.context, &self->loss, form.x.view, &form.targets,
+                                          &result, out)) < 0) {
+        goto done;
+    }
+    gradient = core_as_type(gradient, form.x.dtype);
+    if (gradient != NULL || !wanted) answer = core_loss_result(state, &result, gradient, NULL);
+done:
+    Py_XDECREF(gradient);
+    form_release(&form);
+    return answer;
+}

@@ -1,0 +1,118 @@
+"""Targets of pairs against loops over the formula."""
+
+import numpy as np
+import pytest
+
+import nearfar
+
+N, D = 23, 4
+
+
+@pytest.fixture
+def x():
+    return np.random.default_rng(0).normal(size=(N, D)) * 0.4
+
+
+def by_loops(x, y, w, reduction):
+    """Value of weston by the formula; y[i, j] NaN is no pair. Gradient by the chain rule."""
+    sums, mass, active, pairs, weights = np.zeros(2), np.zeros(2), np.zeros(2), 0, 0.0
+    slopes = np.zeros((2, N, N))
+    for i in range(N):
+        for j in range(i + 1, N):
+            if np.isnan(y[i, j]):
+                continue
+            d = np.linalg.norm(x[i] - x[j])
+            phi = (max(0, 1 - d) ** 2, d * d)
+            share = (1 - y[i, j], y[i, j])
+            pairs, weights = pairs + 1, weights + w[i, j]
+            for side in (0, 1):
+                sums[side] += w[i, j] * share[side] * phi[side]
+                mass[side] += share[side]
+                active[side] += share[side] * (w[i, j] * share[side] * phi[side] > 0)
+            slopes[0, i, j] = w[i, j] * share[0] * -2 * max(0, 1 - d) / d
+            slopes[1, i, j] = w[i, j] * share[1] * 2
+    by = {"sum": np.ones(2), "mean": np.full(2, pairs), "weighted-mean": np.full(2, weights),
+          "mean-sides": mass, "mean-nonzero": active}[reduction]
+    scale = np.divide(1, by, out=np.zeros(2), where=by > 0)
+    grad = np.zeros_like(x)
+    for side in (0, 1):
+        for i, j in zip(*np.nonzero(slopes[side])):
+            step = scale[side] * slopes[side, i, j] * (x[i] - x[j])
+            grad[i] += step
+            grad[j] -= step
+    return scale @ sums, grad
+
+
+REDUCTIONS = ["sum", "mean", "weighted-mean", "mean-sides", "mean-nonzero"]
+
+
+def check(x, y, w, reduction, dtype=np.float64, **targets):
+    got = nearfar.ContrastiveLoss(reduction=reduction).targets(x.astype(dtype), **targets)
+    value, grad = by_loops(x, y, w, reduction)
+    tolerance = 1e-11 if dtype == np.float64 else 3e-6
+    np.testing.assert_allclose(got.value, value, rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(got.grad, grad, rtol=0, atol=tolerance * max(1, abs(grad).max()))
+    assert got.grad.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_soft_targets_and_pair_weights(x, reduction, dtype):
+    rng = np.random.default_rng(1)
+    y, w = rng.random((N, N)), rng.random((N, N))
+    y[rng.random((N, N)) < 0.3] = 1
+    check(x, y, w, reduction, dtype, soft=y, pair_weight=w)
+
+
+@pytest.mark.parametrize("form", ["lists", "indicator"])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_several_labels_a_row(x, reduction, form):
+    rng = np.random.default_rng(2)
+    indicator = rng.random((N, 6)) < 0.25
+    indicator[3] = False
+    y = (indicator.astype(int) @ indicator.T > 0).astype(float)
+    empty = ~indicator.any(1)
+    y[empty] = y[:, empty] = np.nan
+    sets = ([[f"tag {c}" for c in np.flatnonzero(row)] for row in indicator] if form == "lists"
+            else indicator)
+    check(x, y, np.ones((N, N)), reduction, label_sets=sets)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_weights_of_rows_and_classes_and_groups(x, reduction):
+    rng = np.random.default_rng(3)
+    labels = np.array(["cat", "dog", "emu"])[rng.integers(0, 3, N)]
+    row_weight, groups = rng.random(N), rng.integers(0, 8, N)
+    v = row_weight * np.where(labels == "dog", 3.0, 1.0)
+    y = (labels[:, None] == labels).astype(float)
+    y[groups[:, None] == groups] = np.nan
+    check(x, y, np.outer(v, v), reduction, labels=labels, row_weight=row_weight,
+          class_weight={"dog": 3.0, "yak": 9.0}, groups=groups)
+
+
+def test_labels_alone_are_the_batch_form(x):
+    labels = np.arange(N) % 4 - 1
+    for preset in ("weston", "pml", "hinge", "sbert"):
+        loss = nearfar.ContrastiveLoss(preset, stats=True)
+        a, b = loss.targets(x, labels), loss(x, labels)
+        np.testing.assert_allclose(a.value, b.value, rtol=1e-12)
+        np.testing.assert_allclose(a.grad, b.grad, atol=1e-14)
+        assert a.counts[:2] == b.counts[:2]
+    assert loss.targets(x, labels, gradient=False).grad is None
+
+
+@pytest.mark.parametrize("targets, error, text", [
+    ({}, ValueError, "0 of targets"),
+    ({"labels": np.zeros(N, int), "soft": np.zeros((N, N))}, ValueError, "2 of targets"),
+    ({"soft": np.full((N, N), 2.0)}, ValueError, "from 0 to 1"),
+    ({"soft": np.zeros((N, 2))}, ValueError, "it must be"),
+    ({"label_sets": np.full((N, 2), 0.5)}, ValueError, "use soft"),
+    ({"label_sets": [[1]] * 3}, ValueError, "offsets"),
+    ({"labels": np.zeros(N, int), "row_weight": [1.0]}, ValueError, "row_weight"),
+    ({"labels": np.zeros(N, int), "groups": [1]}, ValueError, "groups"),
+    ({"labels": np.zeros(N, int), "row_weight": -np.ones(N)}, ValueError, "row_weight"),
+    ({"soft": np.zeros((N, N)), "class_weight": {1: 2.0}}, TypeError, "class_weight"),
+])
+def test_what_cannot_be_is_refused(x, targets, error, text):
+    with pytest.raises(error, match=text):
+        nearfar.ContrastiveLoss().targets(x, **targets)
