@@ -19,6 +19,7 @@ from ._core import (Evaluation, LossCounts, LossResult, Pairs, Partition, TrainE
                     pair_distances, pair_indices, pairwise_distances, partition, pdist, presets,
                     sample_pairs, set_num_threads)
 from ._core import version as __version__
+from ._onnx import export_onnx
 from .bank import MemoryBank
 from .data import load_digits, load_table
 from .losses import ContrastiveLoss
@@ -28,7 +29,7 @@ from .train import Trainer, TrainingWarning, training_loss
 __all__ = [
     "ContrastiveLoss", "Evaluation", "LossCounts", "LossResult", "MemoryBank", "Model", "Pairs", "Partition",
     "TrainEvent", "TrainReport", "Trainer", "TrainingWarning", "class_indices", "evaluate",
-    "get_num_threads", "instruction_set", "knn", "load_digits", "load_table", "loss",
-    "pair_distances", "pair_indices", "pairwise_distances", "partition", "pdist", "presets",
+    "export_onnx", "get_num_threads", "instruction_set", "knn", "load_digits", "load_table",
+    "loss", "pair_distances", "pair_indices", "pairwise_distances", "partition", "pdist", "presets",
     "sample_pairs", "set_num_threads", "training_loss",
 ]
