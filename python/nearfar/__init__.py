@@ -27,9 +27,9 @@ from .model import Model
 from .train import Trainer, TrainingWarning, training_loss
 
 __all__ = [
-    "ContrastiveLoss", "Evaluation", "LossCounts", "LossResult", "MemoryBank", "Model", "Pairs", "Partition",
-    "TrainEvent", "TrainReport", "Trainer", "TrainingWarning", "class_indices", "evaluate",
-    "export_onnx", "get_num_threads", "instruction_set", "knn", "load_digits", "load_table",
-    "loss", "pair_distances", "pair_indices", "pairwise_distances", "partition", "pdist", "presets",
-    "sample_pairs", "set_num_threads", "training_loss",
+    "ContrastiveLoss", "Evaluation", "LossCounts", "LossResult", "MemoryBank", "Model", "Pairs",
+    "Partition", "TrainEvent", "TrainReport", "Trainer", "TrainingWarning", "class_indices",
+    "evaluate", "export_onnx", "get_num_threads", "instruction_set", "knn", "load_digits",
+    "load_table", "loss", "pair_distances", "pair_indices", "pairwise_distances", "partition",
+    "pdist", "presets", "sample_pairs", "set_num_threads", "training_loss",
 ]

@@ -1,5 +1,6 @@
 """Training."""
 
+import json
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -135,8 +136,13 @@ class Trainer:
         valid_x, valid_labels = (None, None) if valid is None else valid
         if valid is not None:
             labels, valid_labels = _convert.labels_together(labels, valid_labels)
+        labels, names = _convert.labels(labels, "labels")
         x = _rows(x, "x")
-        return self._run(_core.train, x, model, x, labels, valid_x, valid_labels)
+        model = self._start(x, model)
+        if names is not None and all(isinstance(name, str) for name in names):
+            model._set_metadata("class_names", json.dumps(names, ensure_ascii=False,
+                                                          separators=(",", ":")))
+        return self._run(_core.train, model, x, labels, valid_x, valid_labels)
 
     def fit_rows(self, left: ArrayLike, right: ArrayLike, same: ArrayLike,
                  weight: ArrayLike | None = None, *, same_encoding: str = "01",
@@ -147,7 +153,8 @@ class Trainer:
         There is no validation.
         """
         left = _rows(left, "left")
-        return self._run(_core.train_rows, left, model, left, right, same, weight, same_encoding)
+        model = self._start(left, model)
+        return self._run(_core.train_rows, model, left, right, same, weight, same_encoding)
 
     def _start(self, x, model):
         """The model that will be trained: nobody else's."""
@@ -155,8 +162,7 @@ class Trainer:
             return model._copy()
         return Model(x.shape[1], **{name: getattr(self, name) for name in _MODEL})
 
-    def _run(self, function, x, model, *arguments):
-        model = self._start(x, model)
+    def _run(self, function, model, *arguments):
         history, answers = [], self.on_epoch
         self.model, self.report, self.history = None, None, history
 
@@ -173,6 +179,7 @@ class Trainer:
             if history and history[-1].epoch > 0:
                 self.model = model  # interrupted or diverged: the best or last finite weights
             raise
+        model._set_metadata("train.loss.preset", self.loss.preset)
         self.model = model
         return model
 
