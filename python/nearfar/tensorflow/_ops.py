@@ -7,7 +7,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from . import _formula, _tiled
-from ._options import METRICS, decode, encode
+from ._options import METRICS, decode
 
 _PATH = Path(__file__).parent.parent / "nearfar_tensorflow.so"
 # Rows among an operation's inputs, and the loss as a function of all its inputs.
@@ -48,21 +48,27 @@ def _under_xla():
 
 def usable(engine: str, *xs) -> bool:
     """Whether the native operations take these rows."""
+    if engine == "auto" and native is not None and tf.executing_eagerly():
+        for x in xs:
+            if "CPU" not in x.device:
+                return False
+        return True
     if engine not in ("auto", "native", "tiled"):
         raise ValueError(f"engine is {engine!r}: it must be 'auto', 'native' or 'tiled'")
     if engine == "native" and native is None:
         raise NotImplementedError(f"engine='native', but {_PATH.name} does not load here")
     if engine != "auto" or native is None:
         return engine == "native"
-    if tf.executing_eagerly():
-        return all("CPU" in x.device for x in xs)
     # Where a graph will run is not known yet: on the CPU for certain if there is nothing else.
     return not _under_xla() and not tf.config.list_physical_devices("GPU")
 
 
-def loss(form, options, *inputs):
-    """The loss in one of its forms, natively."""
-    return getattr(native, f"nearfar_loss_{form}")(*inputs, loss=encode(options))[0]
+_LOSS = {form: getattr(native, f"nearfar_loss_{form}", None) for form in _FORMS}
+
+
+def loss(form, encoded, *inputs):
+    """The loss in one of its forms, natively; its options as encode() gives them."""
+    return _LOSS[form](*inputs, loss=encoded)[0]
 
 
 def _register_form(form):
@@ -80,6 +86,11 @@ for _form in _FORMS:
     _register_form(_form)
 
 
+def _distinct(xs):
+    """Tensors that a tape tells apart, where both sides may be one: each side gets its share."""
+    return [tf.identity(x) for x in xs]
+
+
 @tf.RegisterGradient("NearfarLossScale")
 def _second_order(op, upstream):
     """factor * gradient: in the factor it is linear, in the rows it is the Hessian times upstream,
@@ -88,7 +99,7 @@ def _second_order(op, upstream):
     form = op.get_attr("form")
     form = form.decode() if isinstance(form, bytes) else form
     count, formula = _FORMS[form]
-    xs, rest = inputs[:count], inputs[count:]
+    xs, rest = _distinct(inputs[:count]), inputs[count:]
     options = decode(op.get_attr("loss"))
     with tf.GradientTape() as outer:
         outer.watch(xs)
@@ -118,6 +129,7 @@ def _blockwise(metric, x, y, normalize):
 
 def _distances_gradient(metric, normalize, x, y, result, upstream):
     """Upstream (n, m) back to x and y, in operations that can be differentiated again."""
+    x, y = _distinct([x, y])
     if metric == "cityblock":
         with tf.GradientTape() as tape:
             tape.watch([x, y])
@@ -165,7 +177,8 @@ def tiled_pair_distances(metric, x, y, i, j, normalize):
 @tf.RegisterGradient("NearfarPairDistances")
 def _pair_distances(op, upstream):
     metric, normalize = op.get_attr("options")
-    x, y, i, j = op.inputs
+    *xs, i, j = op.inputs
+    x, y = _distinct(xs)
     with tf.GradientTape() as tape:
         tape.watch([x, y])
         value = tf.reduce_sum(

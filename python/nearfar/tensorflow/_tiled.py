@@ -35,9 +35,9 @@ def _tile_rows(x):
 
 
 def _blocks(values, rows):
-    """(n, ..) as (blocks, rows, ..), padded with zeros."""
+    """(n, ..) as (blocks, rows, ..), padded with zeros; one block at least."""
     count = tf.shape(values)[0]
-    padding = -count % rows
+    padding = -tf.maximum(count, 1) % rows + tf.cast(count == 0, tf.int32)
     rest = values.shape[1:]
     padded = tf.pad(values, [[0, padding]] + [[0, 0]] * len(rest))
     tail = tf.shape(values)[1:]

@@ -1,5 +1,6 @@
 """ContrastiveLoss, a Keras loss."""
 
+import functools
 from typing import Any
 
 import keras
@@ -8,7 +9,13 @@ import tensorflow as tf
 from .. import losses
 from . import _formula, _ops, _tiled
 from ._labels import check_binary, class_labels, same_flags
+from ._options import encode
 from .functions import _index, _matrix
+
+
+@functools.cache
+def _eager_type():
+    return type(tf.constant(0))  # not at import: it makes TensorFlow choose its devices
 
 
 def _weights(values):
@@ -59,14 +66,20 @@ class ContrastiveLoss(keras.losses.Loss):
         self.reduction = self.options.reduction  # over pairs; Keras's own is never applied
         self.form = form
         self.engine = engine
+        self._encoded = encode(self.options)
+        ready = (form == "batch" and self.options.reduction != "none"
+                 and self.dtype in ("float32", "float64"))
+        self._ready_type = tf.as_dtype(self.dtype) if ready else None
         _ops.usable(engine)
 
     # ---- Keras ----------------------------------------------------------------------------------
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
-        if keras.src.backend.get_keras_mask(y_pred) is not None:
+        if getattr(y_pred, "__dict__", {}).get("_keras_mask") is not None:
             raise NotImplementedError("y_pred has a Keras mask: give masked rows the label -1, or "
                                       "sample_weight 0, instead")
+        if sample_weight is None and self._is_ready(y_true, y_pred):
+            return self._per_replica(_ops.loss("batch", self._encoded, y_pred, y_true))
         with tf.name_scope(self.name):
             y_pred = keras.ops.convert_to_tensor(y_pred, dtype=self.dtype)
             form = self._batch if self.form == "batch" else self._stacked_rows
@@ -74,6 +87,13 @@ class ContrastiveLoss(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> tf.Tensor:
         return self(y_true, y_pred)
+
+    def _is_ready(self, labels, x):
+        """Whether the operation takes these as they are: most of a small eager call is Python."""
+        eager = _eager_type()
+        return (type(x) is eager and type(labels) is eager
+                and x.dtype is self._ready_type and labels.dtype is tf.int64
+                and x.ndim == 2 and labels.ndim == 1 and _ops.usable(self.engine, x))
 
     def _per_replica(self, value):
         # Keras sums gradients over replicas, and undoes this factor where it reports the loss.
@@ -93,7 +113,7 @@ class ContrastiveLoss(keras.losses.Loss):
         labels = class_labels(labels)
         labels = tf.ensure_shape(labels, x.shape[:1]) if labels.shape[0] is None else labels
         if weight is None and _ops.usable(self.engine, x):
-            return _ops.loss("batch", self.options, x, labels)
+            return _ops.loss("batch", self._encoded, x, labels)
         if weight is not None:
             if self.engine == "native":
                 raise NotImplementedError("sample_weight needs engine='auto' or 'tiled'")
@@ -137,11 +157,12 @@ class ContrastiveLoss(keras.losses.Loss):
         arguments = (query, reference, labels, others, _ids(query_ids, "query_ids"),
                      _ids(reference_ids, "reference_ids"))
         if _ops.usable(self.engine, query, reference):
-            return _ops.loss("reference", self.options, *arguments)
+            return _ops.loss("reference", self._encoded, *arguments)
         return _tiled.reference(self.options, *arguments)
 
     def _listed(self, form, formula, xs, rest):
         # Terms one by one take a gradient one by one: TensorFlow's own operations do that.
         native = self.options.reduction != "none" and _ops.usable(self.engine, *xs)
-        return _ops.loss(form, self.options, *xs, *rest) if native else formula(self.options, *xs,
-                                                                                *rest)
+        if native:
+            return _ops.loss(form, self._encoded, *xs, *rest)
+        return formula(self.options, *xs, *rest)

@@ -70,7 +70,10 @@ static void give_context(tf_call *call) {
     int current = call->generation == atomic_load(&generation_now);
     for (int k = 0; k < SLOTS && current; k++) {
         nf_context *none = NULL;
-        if (atomic_compare_exchange_strong(&idle[k], &none, call->context)) return;
+        if (atomic_compare_exchange_strong(&idle[k], &none, call->context)) {
+            if (call->generation != atomic_load(&generation_now)) free_idle(); /* changed since */
+            return;
+        }
     }
     nf_context_free(call->context);
 }

@@ -47,6 +47,56 @@ def test_distances_and_gradients(rng, engine, metric, normalize):
 
 
 @pytest.mark.parametrize("engine", ["native", "tiled"])
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("normalize", [False, True])
+def test_gradients_where_both_sides_are_one(rng, engine, metric, normalize):
+    x, direction = rng.normal(size=(2, 8, 4))
+    i, j = rng.integers(0, 8, (2, 20))
+    options = {"metric": metric, "normalize": normalize}
+    upstream = rng.normal(size=(8, 8))
+    np.fill_diagonal(upstream, 0)  # at distance 0 there is no derivative
+    upstream[i[i == j], j[i == j]] = 0
+    for function, of in [
+            (lambda rows: nt.pairwise_distances(rows, engine=engine, **options), upstream),
+            (lambda rows: nt.pair_distances(rows, i, j, engine=engine, **options), upstream[i, j])]:
+        rows = tf.constant(x)
+        with tf.GradientTape() as tape:
+            tape.watch(rows)
+            found = function(rows)
+        slope = np.sum(tape.gradient(found, rows, output_gradients=tf.constant(of)) * direction)
+        step = 1e-6
+        numeric = np.sum(of * (function(tf.constant(x + step * direction))
+                               - function(tf.constant(x - step * direction)))) / (2 * step)
+        assert slope == pytest.approx(numeric, abs=1e-7)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_distances_in_a_graph(rng, jit):
+    """Rows, columns and pairs of unknown number, with gradients."""
+    matrix, index = tf.TensorSpec([None, None], tf.float64), tf.TensorSpec([None], tf.int64)
+
+    def step(x, i, j):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            every, some = nt.pairwise_distances(x), nt.pair_distances(x, i, j)
+            total = tf.reduce_sum(every * every) + tf.reduce_sum(some)
+        return every, some, tape.gradient(total, x)
+
+    graph = tf.function(step, input_signature=[matrix, index, index], jit_compile=jit)
+    native = {node.type for node in graph.get_concrete_function().graph.get_operations()
+              if node.type.startswith("Nearfar")}
+    assert native == (set() if jit else {"NearfarDistances", "NearfarPairDistances"})
+    for n in (7, 0, 20):
+        x = rng.normal(size=(n, 4))
+        i, j = rng.integers(0, max(n, 1), (2, 9 if n else 0))
+        every, some, gradient = graph(x, i, j)
+        np.testing.assert_allclose(every, nearfar.pairwise_distances(x), rtol=1e-13)
+        np.testing.assert_allclose(some, nearfar.pairwise_distances(x)[i, j], rtol=1e-13)
+        _, _, expected = step(tf.constant(x), i, j)
+        np.testing.assert_allclose(gradient, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("engine", ["native", "tiled"])
 def test_gradient_is_zero_at_distance_zero(engine):
     x = tf.constant([[1.0, 2.0], [1.0, 2.0], [0.0, 0.0]])
     for metric in METRICS[:3]:

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 import nearfar
 import nearfar.tensorflow as nt
+from nearfar.tensorflow import _ops
 
 ROOT = Path(__file__).parents[3]
 FEATURES = np.array([[0.0], [0.75]], np.float32)
@@ -24,7 +25,7 @@ def identity_model(jit, **options):
     return model
 
 
-@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("jit", [False, True, "auto"])
 def test_labels_stay_integers(jit):
     model = identity_model(jit)
     data = tf.data.Dataset.from_tensor_slices((FEATURES, NEIGHBOURS)).batch(2)
@@ -33,6 +34,28 @@ def test_labels_stay_integers(jit):
               model.fit(FEATURES, NEIGHBOURS[:, None], verbose=0).history["loss"][0],
               model.evaluate(FEATURES, NEIGHBOURS, verbose=0)]
     assert losses == [0.0625] * 4  # (1 - 0.75)^2; as one class they would give 0.75^2
+
+
+def test_fit_by_default_is_native(monkeypatch):
+    forms = []
+    native = _ops.loss
+    monkeypatch.setattr(_ops, "loss", lambda form, *rest: forms.append(form) or native(form, *rest))
+    identity_model("auto").fit(FEATURES, NEIGHBOURS, verbose=0)
+    assert forms == ["batch"]  # traced once
+    identity_model(True).fit(FEATURES, NEIGHBOURS, verbose=0)
+    assert forms == ["batch"]
+
+
+def test_a_pair_loss_beside_the_network_s_own():
+    inputs = keras.Input((1,))
+    hidden = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones", name="rows")(inputs)
+    scores = keras.layers.Dense(2, kernel_initializer="zeros", name="scores")(hidden)
+    model = keras.Model(inputs, {"rows": hidden, "scores": scores})
+    own = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("sgd", {"rows": nt.ContrastiveLoss(), "scores": own}, loss_weights={
+        "rows": 0.5, "scores": 1.0})
+    history = model.fit(FEATURES, {"rows": NEIGHBOURS, "scores": np.array([0, 1])}, verbose=0)
+    assert history.history["loss"][0] == pytest.approx(0.5 * 0.0625 + np.log(2))
 
 
 def test_labels_that_cannot_be_told_apart_are_refused():
@@ -109,6 +132,7 @@ def test_saved_model_in_another_process(batch, tmp_path):
     tf.saved_model.save(Module(), str(tmp_path / "saved"))
     np.savez(tmp_path / "batch.npz", x=x, labels=labels)
     script = ("import sys, numpy as np, tensorflow as tf, nearfar, nearfar.tensorflow\n"
+              "tf.config.threading.set_intra_op_parallelism_threads(2)  # not too late\n"
               "step = tf.saved_model.load(sys.argv[1] + '/saved').step\n"
               "b = np.load(sys.argv[1] + '/batch.npz')\n"
               "x = tf.constant(b['x'])\n"
@@ -150,19 +174,21 @@ def test_without_the_native_library(tmp_path):
     subprocess.run([sys.executable, "-c", script], check=True, timeout=300, cwd=tmp_path)
 
 
-def test_memory_of_tiles_is_not_quadratic(tmp_path):
-    script = ("import resource, numpy as np, tensorflow as tf, nearfar.tensorflow as nt\n"
+@pytest.mark.parametrize("jit", [False, True])
+def test_memory_of_tiles_is_not_quadratic(tmp_path, jit):
+    script = ("import resource, sys, numpy as np, tensorflow as tf, nearfar.tensorflow as nt\n"
               "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
               "loss = nt.ContrastiveLoss(engine='tiled')\n"
-              "def step(n):\n"
-              "    x = tf.random.normal([n, 8])\n"
+              "def step(x, labels):\n"
               "    with tf.GradientTape() as tape:\n"
               "        tape.watch(x)\n"
-              "        value = loss(np.arange(n) % 10, x)\n"
+              "        value = loss(labels, x)\n"
               "    return tape.gradient(value, x)\n"
-              "step(1000); before = peak(); step(8000)\n"
-              "assert peak() - before < 100, (before, peak())  # n x n floats are 244 MiB\n")
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=300, cwd=tmp_path)
+              "if sys.argv[1] == 'True': step = tf.function(step, jit_compile=True)\n"
+              "def run(n): step(tf.random.normal([n, 8]), tf.range(n, dtype=tf.int64) % 10)\n"
+              "run(1000); before = peak(); run(6000)\n"
+              "assert peak() - before < 70, (before, peak())  # n x n floats are 137 MiB\n")
+    subprocess.run([sys.executable, "-c", script, str(jit)], check=True, timeout=300, cwd=tmp_path)
 
 
 def test_example(tmp_path):

@@ -1,5 +1,7 @@
 """Losses against the engine through NumPy, natively (same bits) and tile by tile."""
 
+import concurrent.futures
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,6 +9,7 @@ import tensorflow as tf
 import nearfar
 import nearfar.tensorflow as nt
 from nearfar.tensorflow import _ops, _tiled
+from nearfar.tensorflow._options import encode
 
 PRESETS = ("weston", "drlim", "hinge", "pml", "sbert")
 REDUCTIONS = ("mean", "sum", "mean-sides", "mean-nonzero", "weighted-mean")
@@ -151,6 +154,29 @@ def test_second_derivatives(batch, rng, engine, graph, preset):
 
 
 @pytest.mark.parametrize("engine", ["native", "tiled"])
+def test_second_derivatives_of_a_set_with_itself(batch, rng, engine):
+    """As reference, query and rows of another set are one tensor: each side has its share."""
+    labels, ids = batch[1], np.arange(33)
+    x, direction = rng.normal(size=(2, 33, 5))
+    loss = nt.ContrastiveLoss(engine=engine, neg_exponent=3)  # smooth at the margin
+
+    def slope(rows):
+        with tf.GradientTape() as tape:
+            tape.watch(rows)
+            value = loss.reference(rows, labels, rows, labels, ids, ids)
+        return tf.reduce_sum(tape.gradient(value, rows) * direction)
+
+    rows = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(rows)
+        first = slope(rows)
+    step = 1e-6
+    numeric = (slope(tf.constant(x + step * direction))
+               - slope(tf.constant(x - step * direction))) / (2 * step)
+    assert np.sum(tape.gradient(first, rows) * direction) == pytest.approx(float(numeric), rel=1e-6)
+
+
+@pytest.mark.parametrize("engine", ["native", "tiled"])
 def test_third_derivatives_are_refused(batch, engine):
     x, labels = tf.constant(batch[0]), batch[1]
     loss = nt.ContrastiveLoss(engine=engine, dtype="float64")
@@ -191,11 +217,48 @@ def test_in_a_graph(batch, jit):
         close(gradient.numpy(), expected.grad, "float64")
 
 
+def test_a_graph_that_may_run_on_another_device_is_not_native(monkeypatch):
+    def operations():
+        graph = tf.function(lambda x: nt.ContrastiveLoss()([0, 1], x)).get_concrete_function(
+            tf.TensorSpec([2, 3])).graph
+        return {node.type for node in graph.get_operations()}
+
+    assert "NearfarLossBatch" in operations()
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["GPU"])
+    assert "NearfarLossBatch" not in operations()
+
+
+@pytest.mark.parametrize("engine", ["native", "tiled"])
+def test_nothing_to_compare_is_zero(engine):
+    loss = nt.ContrastiveLoss(engine=engine)
+    none = np.zeros(0, np.int64)
+    value, (gradient,) = differentiated(lambda rows: loss(none, rows), np.zeros((0, 3), np.float32))
+    assert value == 0 and gradient.shape == (0, 3)
+    value, (gradient,) = differentiated(lambda rows: loss.pairs(rows, (none, none, none)),
+                                        np.ones((4, 3), np.float32))
+    assert value == 0 and not gradient.any()
+    value, (gradient,) = differentiated(lambda rows: loss([3, -1], rows),
+                                        np.ones((2, 3), np.float32))
+    assert value == 0 and not gradient.any()
+
+
+def test_several_threads_at_once(rng):
+    x, labels = rng.normal(size=(150, 16)).astype(np.float32), rng.integers(0, 9, 150)
+    loss = nt.ContrastiveLoss(engine="native")
+    expected = loss.options(x, labels)
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:  # more than contexts are kept
+        found = list(pool.map(lambda _: differentiated(lambda rows: loss(labels, rows), x),
+                              range(60)))
+    for value, (gradient,) in found:
+        assert value == np.float32(expected.value)
+        np.testing.assert_array_equal(gradient, expected.grad)
+
+
 def test_shapes_are_inferred():
     @tf.function
     def shapes(x):
         found = _ops.native.NearfarLossBatch(x=x, labels=tf.zeros([7], tf.int64),
-                                             loss=_ops.encode(nearfar.ContrastiveLoss()))
+                                             loss=encode(nearfar.ContrastiveLoss()))
         distances = nt.pairwise_distances(x, tf.zeros([4, 3]))
         some = nt.pair_distances(x, [0, 1], [2, 3])
         assert found.value.shape == [] and found.gradient.shape == [7, 3]
@@ -204,7 +267,7 @@ def test_shapes_are_inferred():
 
     shapes.get_concrete_function(tf.TensorSpec([7, 3]))
     with pytest.raises(ValueError, match="rank"):
-        tf.function(lambda x: _ops.loss("batch", nearfar.ContrastiveLoss(), x, [0, 1]))(
+        tf.function(lambda x: _ops.loss("batch", encode(nearfar.ContrastiveLoss()), x, [0, 1]))(
             tf.zeros([2, 3, 4]))
 
 
