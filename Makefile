@@ -9,8 +9,7 @@ VENV       := .venv
 PYTHON     := $(VENV)/bin/python
 REQUIRES   := tests/python/requirements.txt
 PACKAGE_VENV := .venv-package
-TENSORFLOW_VENV := .venv-tensorflow
-JAX_VENV   := .venv-jax
+FRAMEWORKS := torch tensorflow jax
 
 CONFIGURE := cmake -S . -G Ninja -DNF_WERROR=ON
 CTEST     := ctest --output-on-failure --no-tests=error
@@ -21,9 +20,8 @@ export NEARFAR_LIB := $(abspath $(BUILD))/src/libnearfar.so
 
 .DEFAULT_GOAL := all
 .PHONY: all demo bench test check checks lint test-c test-cli test-python test-sanitized test-long \
-        test-package test-tensorflow test-jax wheel install uninstall format format-check clean \
-        distclean help needs-build \
-        needs-test needs-long
+        test-package test-frameworks $(addprefix test-,$(FRAMEWORKS)) wheel install uninstall \
+        format format-check clean distclean help needs-build needs-test needs-long
 
 all: $(BUILD)/build.ninja ## build the library and the program
 	@cmake --build $(BUILD)
@@ -38,12 +36,12 @@ bench: $(BUILD)/build.ninja ## time the engine against the machine's ceiling, on
 
 # ---- tests --------------------------------------------------------------------------------------
 
-test: needs-test ## every suite: checks, lint, C, sanitizers, command line, Python oracles
+test: needs-test ## every suite: checks, lint, C, sanitizers, Python package, frameworks, oracles
 	@$(MAKE) --no-print-directory all
 	@$(MAKE) --no-print-directory format-check lint
 	@$(MAKE) --no-print-directory test-sanitized
 	@$(MAKE) --no-print-directory test-c
-	@$(MAKE) --no-print-directory test-package
+	@$(MAKE) --no-print-directory test-package test-frameworks
 	@$(MAKE) --no-print-directory test-python
 
 check: all ## the C suites and the checks alone (what to run while working)
@@ -62,15 +60,13 @@ test-package: wheel $(PACKAGE_VENV)/stamp ## the suites of the Python package, o
 	    --force-reinstall dist/*.whl
 	@$(PACKAGE_VENV)/bin/python -m pytest tests/python_package
 
-test-tensorflow: wheel $(TENSORFLOW_VENV)/stamp ## the suite of nearfar.tensorflow, on the wheel
-	@$(TENSORFLOW_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
-	    --force-reinstall dist/*.whl
-	@$(TENSORFLOW_VENV)/bin/python -m pytest tests/frameworks/tensorflow
+test-frameworks: $(addprefix test-,$(FRAMEWORKS)) ## nearfar in every framework; test-NAME for one
 
-test-jax: wheel $(JAX_VENV)/stamp ## the suites of nearfar.jax, on the wheel
-	@$(JAX_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+# A framework's suite, on the wheel, in an environment that has that framework alone.
+$(addprefix test-,$(FRAMEWORKS)): test-%: wheel $(VENV)-%/stamp
+	@$(VENV)-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
 	    --force-reinstall dist/*.whl
-	@$(JAX_VENV)/bin/python -m pytest tests/frameworks/jax
+	@$(VENV)-$*/bin/python -m pytest tests/frameworks/$*
 
 # The same C suites and the command-line suite under AddressSanitizer (with leaks) and UBSan.
 test-sanitized: $(BUILD_ASAN)/build.ninja $(VENV)/stamp ## C and command-line suites under ASan and UBSan
@@ -81,8 +77,6 @@ test-sanitized: $(BUILD_ASAN)/build.ninja $(VENV)/stamp ## C and command-line su
 test-long: needs-long ## thread sanitizer, clang, AArch64, valgrind, -O0 against -O3, fuzzing (an hour)
 	@$(MAKE) --no-print-directory all
 	@tools/test-long
-	@$(MAKE) --no-print-directory test-tensorflow
-	@$(MAKE) --no-print-directory test-jax
 
 lint: all ## clang-tidy over the library and the program
 	@tools/lint $(BUILD)
@@ -130,12 +124,8 @@ $(PACKAGE_VENV)/stamp: tests/python_package/requirements.txt | needs-test
 	@tools/make-venv $(PACKAGE_VENV) $<
 	@touch $@
 
-$(TENSORFLOW_VENV)/stamp: tests/frameworks/tensorflow/requirements.txt | needs-test
-	@tools/make-venv $(TENSORFLOW_VENV) $<
-	@touch $@
-
-$(JAX_VENV)/stamp: tests/frameworks/jax/requirements.txt | needs-test
-	@tools/make-venv $(JAX_VENV) $<
+$(FRAMEWORKS:%=$(VENV)-%/stamp): $(VENV)-%/stamp: tests/frameworks/%/requirements.txt | needs-test
+	@tools/make-venv $(VENV)-$* $<
 	@touch $@
 
 clean: ## remove build folders and results
