@@ -14,6 +14,7 @@ Results are the same bits for any number of threads and every instruction set. L
 rows, m rows of a second set, d columns, p pairs, k neighbours, c classes.
 """
 
+from . import mine
 from ._core import (Evaluation, LossCounts, LossResult, Pairs, Partition, TrainEvent, TrainReport,
                     class_indices, evaluate, get_num_threads, instruction_set, knn, loss,
                     pair_distances, pair_indices, pairwise_distances, partition, pdist, presets,
@@ -30,6 +31,6 @@ __all__ = [
     "ContrastiveLoss", "Evaluation", "LossCounts", "LossResult", "MemoryBank", "Model", "Pairs",
     "Partition", "TrainEvent", "TrainReport", "Trainer", "TrainingWarning", "class_indices",
     "evaluate", "export_onnx", "get_num_threads", "instruction_set", "knn", "load_digits",
-    "load_table", "loss", "pair_distances", "pair_indices", "pairwise_distances", "partition",
-    "pdist", "presets", "sample_pairs", "set_num_threads", "training_loss",
+    "load_table", "loss", "mine", "pair_distances", "pair_indices", "pairwise_distances",
+    "partition", "pdist", "presets", "sample_pairs", "set_num_threads", "training_loss",
 ]

@@ -333,6 +333,23 @@ def sample_pairs(
     labels: ArrayLike, count: SupportsIndex, *, positive_fraction: float = 0.5,
     replace: bool = True, seed: SupportsIndex = 0, unlabelled: Literal[-1] | None = -1,
 ) -> Pairs: ...
+def mine(
+    x: ArrayLike, labels: ArrayLike, miner: str, *, metric: _Metric | None = None,
+    normalize: bool | None = None, pos_margin: float | None = None,
+    neg_margin: float | None = None, epsilon: float | None = None, margin: float | None = None,
+    violation: str | None = None, cutoff: float | None = None,
+    nonzero_loss_cutoff: float | None = None, per_anchor: SupportsIndex | None = None,
+    seed: SupportsIndex | None = None, unlabelled: Literal[-1] | None = -1,
+) -> tuple[_Indices, _Indices, Any]: ...
+def mine_hard(
+    x: ArrayLike, labels: ArrayLike, *, metric: _Metric | None = None,
+    normalize: bool | None = None, range_min: SupportsIndex | None = None,
+    range_max: SupportsIndex | None = None, negatives: SupportsIndex | None = None,
+    positives: SupportsIndex | None = None, absolute_margin: float | None = None,
+    relative_margin: float | None = None, min_distance: float | None = None,
+    max_distance: float | None = None, random: bool | None = None,
+    seed: SupportsIndex | None = None, unlabelled: Literal[-1] | None = -1,
+) -> tuple[_Indices, _Indices, NDArray[np.bool_]]: ...
 def loss(
     x: ArrayLike, labels: ArrayLike, loss: Loss | None = None, *, gradient: bool = True,
     preset: _Preset | str | None = None, metric: _Metric | None = None,
