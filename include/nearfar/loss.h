@@ -15,6 +15,31 @@
  *   pml      euclidean    1  0          1          1     yes       mean-nonzero
  *   sbert    cosine       2  0          0.5        1/2   -         mean
  *
+ * The kind `triplet` looks at triplets (anchor a, positive p, negative n), chosen by `triplets`, with
+ * margin neg_margin:
+ *
+ *   phi = scale * max(0, t(a, p) - t(a, n) + neg_margin), with `smooth` log(1 + exp(..)) of the same
+ *
+ * Active is a triplet with fl(t(a, p) + neg_margin) > t(a, n). Ties in a choice go to the smaller row.
+ * All triplets take time O(n^2 log n) and memory O(n) per anchor, with `smooth` as many steps as there
+ * are triplets. The kind `margin` has, over all triplets,
+ *
+ *   phi = scale * (max(0, t(a, p) - beta + neg_margin) + max(0, beta - t(a, n) + neg_margin))
+ *
+ * For both, mean is over the triplets; mean-nonzero over those with phi > 0, for `margin` over the
+ * parts > 0.
+ *
+ *   preset        kind     triplets   t            margin      normalize  reduction
+ *   triplet       triplet  all        euclidean    0.05        yes        mean-nonzero
+ *   tfa-semihard  triplet  semi-hard  sqeuclidean  1           no         mean
+ *   tfa-hard      triplet  hard       sqeuclidean  1           no         mean
+ *   margin        margin   all        euclidean    0.2         yes        mean-nonzero (beta 1.2)
+ *
+ * triplet, margin: pytorch-metric-learning's TripletMarginLoss and MarginLoss (Wu et al., Sampling
+ * matters in deep embedding learning, ICCV 2017). semi-hard: Schroff, Kalenichenko & Philbin, FaceNet,
+ * CVPR 2015. hard: Hermans, Beyer & Leibe, In defense of the triplet loss, 2017; tfa-*: TensorFlow
+ * Addons' TripletSemiHardLoss and TripletHardLoss.
+ *
  * weston is eq. (3) of Weston, Ratle & Collobert, Deep Learning via Semi-Supervised Embedding,
  * ICML 2008: d^2 for a positive, max(0, m - d)^2 for a negative. drlim: Hadsell, Chopra & LeCun,
  * CVPR 2006. pml: pytorch-metric-learning's ContrastiveLoss. sbert: sentence-transformers'
@@ -180,6 +205,11 @@ typedef struct nf_loss_result {
      * balls around their blocks; the latter only without stats); computed tiles without a gradient
      * update because every weight is 0. Skipping never changes a bit. */
     uint64_t tiles_total, tiles_skipped, updates_skipped;
+    /* Kinds whose terms are not single pairs: how many terms there are (triplets) and how many are
+     * > 0 (kind margin: parts > 0, of which a triplet has two); else 0. For the kinds triplet and
+     * margin active_positive and active_negative count ordered pairs (anchor, other) in some active
+     * term. */
+    uint64_t terms, active_terms;
 } nf_loss_result;
 
 /* All pairs of labelled rows: x (n, d), labels (n). gradient (n, d) of x's type = d value / d x, or
@@ -192,6 +222,23 @@ typedef struct nf_loss_result {
 NF_API NF_MUST_USE nf_status nf_loss_batch(nf_context *context, const nf_loss *loss, nf_matrix x,
                                            nf_labels labels, nf_loss_result *result,
                                            nf_matrix_out gradient);
+
+/* The boundary beta of a loss of kind margin as something to learn: one for all classes, or one per
+ * class in the order of nf_partition (first appearance). It stands for loss->beta. */
+typedef struct nf_margin_beta {
+    const double *beta; /* (count), finite */
+    size_t count;       /* 1, or the number of classes */
+    double nu;          /* >= 0: adds nu beta to the value; with one per class nu times the sum of
+                           the anchors' beta over all triplets, divided as the terms are; nothing
+                           without triplets */
+    double *gradient;   /* out (count): d value / d beta; or NULL */
+} nf_margin_beta;
+
+/* nf_loss_batch for kind margin with the gradient of beta. Errors as there; NF_ERR_ARG for another
+ * kind, a count that is neither 1 nor the number of classes. */
+NF_API NF_MUST_USE nf_status nf_loss_margin(nf_context *context, const nf_loss *loss, nf_matrix x,
+                                            nf_labels labels, const nf_margin_beta *beta,
+                                            nf_loss_result *result, nf_matrix_out gradient);
 
 /* Per-pair extras of the pair and row forms; NULL or zeroed means none. */
 typedef struct nf_pair_terms {

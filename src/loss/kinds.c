@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "loss/margin.h"
+#include "loss/triplet.h"
 #include "loss/user.h"
 
 /* ---- what a kind takes ------------------------------------------------------------------------ */
@@ -40,6 +42,9 @@ static const nf_kind kinds[] = {
     [NF_KIND_CONTRASTIVE] = {nf_tiled_run,
                              TAKES_SIDES | TAKES_METRICS | TAKES_POS_MARGIN | TAKES_NEG_MARGIN,
                              OF_PAIRS},
+    [NF_KIND_TRIPLET] = {nf_triplet_run, TAKES_NEG_MARGIN | TAKES_TRIPLETS | TAKES_SMOOTH,
+                         ONE_NUMBER},
+    [NF_KIND_MARGIN] = {nf_margin_run, TAKES_NEG_MARGIN | TAKES_BETA, ONE_NUMBER},
     [NF_KIND_USER] = {nf_user_run, TAKES_METRICS | TAKES_FUNCTION, OF_PAIRS},
 };
 
@@ -77,8 +82,8 @@ static const struct {
     const char *name;
     unsigned taken_by;
 } others[] = {
-    {"pos_metric", TAKES_METRICS},   {"neg_metric", TAKES_METRICS}, {"triplets", TAKES_TRIPLETS},
-    {"smooth", TAKES_SMOOTH},        {"function", TAKES_FUNCTION},
+    {"pos_metric", TAKES_METRICS}, {"neg_metric", TAKES_METRICS}, {"triplets", TAKES_TRIPLETS},
+    {"smooth", TAKES_SMOOTH},      {"function", TAKES_FUNCTION},
 };
 
 static const nf_kind *kind_of(nf_loss_kind kind) {

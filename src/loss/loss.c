@@ -81,6 +81,26 @@ static const nf_preset presets[] = {
     {"sbert",
      "same: t^2 / 2, different: max(0, 0.5 - t)^2 / 2, t = 1 - cos(a, b); mean over pairs",
      {CONTRASTIVE(NF_COSINE, 2, 0.5, 0.5, MEAN)}},
+    {"triplet",
+     "max(0, d(a, p) - d(a, n) + 0.05) over all triplets, d = |a/|a| - b/|b||; mean of the "
+     "non-zero ones",
+     {CONTRASTIVE(NF_EUCLIDEAN, 1, 0.05, 1, MEAN_NONZERO), .normalize = 1,
+      .kind = NF_KIND_TRIPLET}},
+    {"tfa-semihard",
+     "max(0, d(a, p)^2 - d(a, n)^2 + 1), n the nearest negative farther than p, else the farthest; "
+     "mean over (a, p)",
+     {CONTRASTIVE(NF_SQEUCLIDEAN, 1, 1, 1, MEAN), .kind = NF_KIND_TRIPLET,
+      .triplets = NF_TRIPLETS_SEMI_HARD}},
+    {"tfa-hard",
+     "max(0, d(a, p)^2 - d(a, n)^2 + 1), p the farthest positive, n the nearest negative of a; "
+     "mean over a",
+     {CONTRASTIVE(NF_SQEUCLIDEAN, 1, 1, 1, MEAN), .kind = NF_KIND_TRIPLET,
+      .triplets = NF_TRIPLETS_HARD}},
+    {"margin",
+     "max(0, d(a, p) - 1) + max(0, 1.4 - d(a, n)) over all triplets, d = |a/|a| - b/|b||: beta "
+     "1.2, margin 0.2; sum over the number of non-zero parts",
+     {CONTRASTIVE(NF_EUCLIDEAN, 1, 0.2, 1, MEAN_NONZERO), .normalize = 1, .kind = NF_KIND_MARGIN,
+      .beta = 1.2}},
 };
 
 #define NF_PRESETS (sizeof presets / sizeof presets[0])

@@ -45,6 +45,8 @@ static void presets_in_every_form(void **state) {
         for (uint64_t seed = 0; seed < 40; seed++) {
             nf_loss loss;
             assert_ok(context, nf_loss_preset(context, nf_loss_preset_name(p), &loss));
+            if (loss.kind != NF_KIND_CONTRASTIVE)
+                continue; /* other kinds have suites of their own */
             loss.stats = (int)(seed % 2);
             nf_type type = seed % 3 == 0 ? NF_FLOAT64 : NF_FLOAT32;
             loss_case c = loss_case_make(seed + 900, (loss_form)(seed % 4), type, loss, 0);

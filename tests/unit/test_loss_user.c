@@ -94,11 +94,14 @@ static void check_batch(nf_context *context, data *d, nf_loss built_in, nf_loss 
 static void check_reference(nf_context *context, data *d, nf_loss built_in, nf_loss own) {
     nf_loss_result a, b;
     double ga[N * D], gb[N * D], ra[M * D], rb[M * D];
-    nf_loss_sets sets = {nf_matrix_f64(d->x, N, D), nf_matrix_f64(d->y, M, D), {d->label, N, 1},
-                         {d->other, M, 1},          d->ids,                    d->other_ids};
-    assert_ok(context,
-              nf_loss_reference(context, &built_in, &sets, &a, nf_matrix_out_f64(ga, N, D),
-                                nf_matrix_out_f64(ra, M, D)));
+    nf_loss_sets sets = {nf_matrix_f64(d->x, N, D),
+                         nf_matrix_f64(d->y, M, D),
+                         {d->label, N, 1},
+                         {d->other, M, 1},
+                         d->ids,
+                         d->other_ids};
+    assert_ok(context, nf_loss_reference(context, &built_in, &sets, &a, nf_matrix_out_f64(ga, N, D),
+                                         nf_matrix_out_f64(ra, M, D)));
     assert_ok(context, nf_loss_reference(context, &own, &sets, &b, nf_matrix_out_f64(gb, N, D),
                                          nf_matrix_out_f64(rb, M, D)));
     same_result(&b, &a, 1e-12);
@@ -190,9 +193,9 @@ static void test_narrow_only(void **unused) {
                                (nf_matrix_out){0}),
                  NF_ERR_ARG, "no f64");
     uint8_t same[M] = {0};
-    assert_ok(context, nf_loss_rows(context, &own, nf_matrix_f64(d->x, M, D),
-                                    nf_matrix_f64(d->y, M, D), same, NULL, NULL, &result,
-                                    (nf_matrix_out){0}, (nf_matrix_out){0}));
+    assert_ok(context,
+              nf_loss_rows(context, &own, nf_matrix_f64(d->x, M, D), nf_matrix_f64(d->y, M, D),
+                           same, NULL, NULL, &result, (nf_matrix_out){0}, (nf_matrix_out){0}));
     free(d);
     nf_context_free(context);
 }
@@ -220,19 +223,19 @@ static void test_failures(void **unused) {
     nf_matrix x = nf_matrix_f64(d->x, N, D);
     nf_labels labels = {d->label, N, 1};
     uint8_t same[N] = {0};
+    assert_fails(
+        context,
+        nf_loss_batch(context, &own, x, labels, &result, nf_matrix_out_f64(gradient, N, D)),
+        NF_ERR_CALLBACK, "returned 42");
     assert_fails(context,
-                 nf_loss_batch(context, &own, x, labels, &result,
-                               nf_matrix_out_f64(gradient, N, D)),
-                 NF_ERR_CALLBACK, "returned 42");
-    assert_fails(context,
-                 nf_loss_rows(context, &own, x, x, same, NULL, NULL, &result,
-                              (nf_matrix_out){0}, (nf_matrix_out){0}),
+                 nf_loss_rows(context, &own, x, x, same, NULL, NULL, &result, (nf_matrix_out){0},
+                              (nf_matrix_out){0}),
                  NF_ERR_CALLBACK, "returned 42");
     function.f64 = poison;
-    assert_fails(context,
-                 nf_loss_batch(context, &own, x, labels, &result,
-                               nf_matrix_out_f64(gradient, N, D)),
-                 NF_ERR_RANGE, "");
+    assert_fails(
+        context,
+        nf_loss_batch(context, &own, x, labels, &result, nf_matrix_out_f64(gradient, N, D)),
+        NF_ERR_RANGE, "");
     assert_true(result.value == 7 && gradient[0] == 5);
     function.radius = -1;
     assert_fails(context, nf_loss_check(context, &own), NF_ERR_ARG, "radius is -1");
@@ -295,10 +298,9 @@ static void test_threads(void **unused) {
     nf_loss_result result[3];
     for (int threads = 1; threads <= 3; threads++) {
         nf_context *context = test_context(threads);
-        assert_ok(context,
-                  nf_loss_batch(context, &own, nf_matrix_f32(d->narrow_x, N, D),
-                                (nf_labels){d->label, N, 1}, &result[threads - 1],
-                                nf_matrix_out_f32(gradient[threads - 1], N, D)));
+        assert_ok(context, nf_loss_batch(context, &own, nf_matrix_f32(d->narrow_x, N, D),
+                                         (nf_labels){d->label, N, 1}, &result[threads - 1],
+                                         nf_matrix_out_f32(gradient[threads - 1], N, D)));
         nf_context_free(context);
     }
     for (int k = 1; k < 3; k++) {
@@ -331,9 +333,12 @@ static nf_status reference(nf_context *context, void *user) {
     job *j = user;
     nf_loss own = nf_loss_user(&contrast);
     own.reduction = NF_REDUCE_MEAN_NONZERO;
-    nf_loss_sets sets = {nf_matrix_f32(j->in->narrow_x, N, D), nf_matrix_f32(j->in->narrow_y, M, D),
-                         {j->in->label, N, 1},                 {j->in->other, M, 1},
-                         j->in->ids,                           j->in->other_ids};
+    nf_loss_sets sets = {nf_matrix_f32(j->in->narrow_x, N, D),
+                         nf_matrix_f32(j->in->narrow_y, M, D),
+                         {j->in->label, N, 1},
+                         {j->in->other, M, 1},
+                         j->in->ids,
+                         j->in->other_ids};
     return nf_loss_reference(context, &own, &sets, &j->out.result,
                              nf_matrix_out_f32(j->out.gradient, N, D),
                              nf_matrix_out_f32(j->out.other, M, D));
@@ -351,9 +356,9 @@ static void test_allocations(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_built_in), cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_built_in),    cmocka_unit_test(test_lists),
         cmocka_unit_test(test_narrow_only), cmocka_unit_test(test_failures),
-        cmocka_unit_test(test_radius), cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_radius),      cmocka_unit_test(test_threads),
         cmocka_unit_test(test_allocations)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

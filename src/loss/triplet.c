@@ -1,0 +1,122 @@
+#include "loss/triplet.h"
+
+#include <math.h>
+
+#include "base/math.h"
+#include "base/sort.h"
+
+/* The term of a violation and its slope. */
+static double term_of(const nf_triplet_terms *loss, double violation, double *slope) {
+    if (loss->smooth) return nf_softplus(violation, slope);
+    *slope = violation > 0;
+    return violation > 0 ? violation : 0;
+}
+
+/* Add triplet (p, n), columns both. */
+static void add_triplet(const nf_triplet_terms *loss, const nf_anchor *anchor, size_t p, size_t n,
+                        nf_anchor_terms *out) {
+    double slope;
+    double term = term_of(loss, (anchor->t[p] + loss->margin) - anchor->t[n], &slope);
+    out->value += term;
+    out->terms++;
+    out->active += term > 0;
+    out->slope[p] += slope;
+    out->slope[n] -= slope;
+}
+
+/* ---- all -------------------------------------------------------------------------------------- */
+
+/* Smooth terms have no suffix sums: every triplet is visited. */
+static void all_smooth(const nf_triplet_terms *loss, const nf_anchor *anchor,
+                       nf_anchor_terms *out) {
+    for (size_t k = 0; k < anchor->positives; k++) {
+        const size_t p = anchor->positive[k];
+        const double threshold = anchor->t[p] + loss->margin;
+        double value = 0, pull = 0;
+        for (size_t c = 0; c < anchor->m; c++) {
+            double slope, t = anchor->negative[c];
+            if (t != t) continue;
+            double term = nf_softplus(threshold - t, &slope);
+            value += term;
+            pull += slope;
+            out->active += term > 0;
+            out->slope[c] -= slope;
+        }
+        out->value += value;
+        out->slope[p] = pull;
+    }
+}
+
+/* Thresholds fl(t(a, p) + margin) of the positives, descending. */
+static void thresholds(const nf_triplet_terms *loss, const nf_anchor *anchor, double *out) {
+    for (size_t k = 0; k < anchor->positives; k++) {
+        out[k] = -(anchor->t[anchor->positive[k]] + loss->margin);
+    }
+    nf_sort_doubles(out, anchor->positives);
+    for (size_t k = 0; k < anchor->positives; k++) out[k] = -out[k];
+}
+
+/* A negative is in an active triplet with the `above` positives whose thresholds exceed it: its slope
+ * is -above, and it falls into bucket `above`. The positive of rank k is active with the negatives of
+ * the buckets beyond k, whose number and sum are suffix sums. Distances are taken from the largest
+ * threshold, so that the sums cancel against the spread of the active ones only. */
+void nf_triplet_all(const void *terms, const nf_anchor *anchor, nf_anchor_terms *out) {
+    const nf_triplet_terms *loss = terms;
+    const size_t positives = anchor->positives;
+    double *threshold = anchor->work[0], *sum = anchor->work[1];
+    uint64_t *count = anchor->counts;
+    out->terms = (uint64_t)positives * anchor->negatives;
+    if (loss->smooth) {
+        all_smooth(loss, anchor, out);
+        return;
+    }
+    thresholds(loss, anchor, threshold);
+    for (size_t k = 0; k <= positives; k++) sum[k] = 0, count[k] = 0;
+    const double top = threshold[0];
+    for (size_t c = 0; c < anchor->m; c++) {
+        const double t = anchor->negative[c];
+        if (!(t < top)) continue;
+        size_t above = nf_count_above(threshold, positives, t);
+        out->slope[c] = -(double)above;
+        count[above]++;
+        sum[above] += top - t;
+    }
+    for (size_t k = positives; k-- > 0;) {
+        count[k] += count[k + 1];
+        sum[k] += sum[k + 1];
+    }
+    for (size_t k = 0; k < positives; k++) {
+        out->active += count[k + 1];
+        out->value += sum[k + 1] - (double)count[k + 1] * (top - threshold[k]);
+    }
+    for (size_t k = 0; k < positives; k++) {
+        const double own = anchor->t[anchor->positive[k]] + loss->margin;
+        size_t rank = nf_count_above(threshold, positives, own);
+        out->slope[anchor->positive[k]] = (double)count[rank + 1];
+    }
+}
+
+/* ---- one negative per positive or per anchor --------------------------------------------------- */
+
+void nf_triplet_semi_hard(const void *loss, const nf_anchor *anchor, nf_anchor_terms *out) {
+    nf_anchor_semi_hard(anchor);
+    const size_t farthest = nf_anchor_negative(anchor, true);
+    for (size_t k = 0; k < anchor->positives; k++) {
+        size_t negative = anchor->columns[k] < anchor->m ? anchor->columns[k] : farthest;
+        add_triplet(loss, anchor, anchor->positive[k], negative, out);
+    }
+}
+
+void nf_triplet_hard(const void *loss, const nf_anchor *anchor, nf_anchor_terms *out) {
+    add_triplet(loss, anchor, nf_anchor_positive(anchor, true), nf_anchor_negative(anchor, false),
+                out);
+}
+
+nf_status nf_triplet_run(nf_context *context, const nf_tiled_job *job, nf_loss_result *result) {
+    static const nf_anchor_fn choices[] = {[NF_TRIPLETS_ALL] = nf_triplet_all,
+                                           [NF_TRIPLETS_SEMI_HARD] = nf_triplet_semi_hard,
+                                           [NF_TRIPLETS_HARD] = nf_triplet_hard};
+    const nf_triplet_terms terms = {job->loss->neg_margin, job->loss->smooth != 0};
+    nf_anchored_job anchored = nf_anchored_of(job, choices[job->loss->triplets], &terms);
+    return nf_anchored_run(context, &anchored, result);
+}
