@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from ._core import _Metric
+
+_Metric = Literal["euclidean", "sqeuclidean", "cosine", "dot", "cityblock"]
 
 __all__ = [
     "MinedPairs", "Triplets", "batch_hard", "distance_weighted", "easy_positive", "hard_negatives",
