@@ -3,8 +3,9 @@
 #include <stdlib.h>
 
 #include "data.h"
+#include "loss_targets.h"
 
-typedef enum form { FORM_BATCH, FORM_PAIRS, FORM_ROWS, FORM_REFERENCE } form;
+typedef enum form { FORM_BATCH, FORM_TARGETS, FORM_PAIRS, FORM_ROWS, FORM_REFERENCE } form;
 
 /* Everything a form may need; freed in one place. */
 typedef struct job {
@@ -13,6 +14,7 @@ typedef struct job {
     cli_rows first, second; /* rows, or query and reference, or left and right */
     nf_pair_file *list;
     nf_array *same, *weight, *upstream, *ids, *reference_ids;
+    cli_targets targets;
     void *gradient[2];
     double *terms;
     nf_loss_result result;
@@ -41,6 +43,8 @@ static int refuse_with(cli *app, const cli_option_id *ids, size_t count, const c
     refuse_with((app), (const cli_option_id[]){__VA_ARGS__}, \
                 sizeof((const cli_option_id[]){__VA_ARGS__}) / sizeof(cli_option_id), (form))
 
+#define TARGETS OPT_LABEL_SETS, OPT_SOFT, OPT_ROW_WEIGHTS, OPT_PAIR_WEIGHTS, OPT_GROUPS
+
 static int check_rows(cli *app) {
     if (app->args.operands > 0) {
         return cli_fail(app, CLI_USAGE,
@@ -56,7 +60,7 @@ static int check_rows(cli *app) {
     }
     return REFUSE(app, "--left, --right, --same", OPT_LABELS, OPT_PAIR_LIST, OPT_REFERENCE,
                   OPT_REFERENCE_LABELS, OPT_IDS, OPT_REFERENCE_IDS, OPT_GRAD, OPT_GRAD_REFERENCE,
-                  OPT_UNLABELLED);
+                  OPT_UNLABELLED, TARGETS);
 }
 
 static int choose_form(cli *app, form *out) {
@@ -73,12 +77,16 @@ static int choose_form(cli *app, form *out) {
         *out = FORM_PAIRS;
         return REFUSE(app, "--pairs", OPT_LABELS, OPT_REFERENCE, OPT_REFERENCE_LABELS, OPT_IDS,
                       OPT_REFERENCE_IDS, OPT_GRAD_LEFT, OPT_GRAD_RIGHT, OPT_GRAD_REFERENCE,
-                      OPT_UNLABELLED);
+                      OPT_UNLABELLED, TARGETS);
     }
-    *out = cli_given(app, OPT_REFERENCE) ? FORM_REFERENCE : FORM_BATCH;
-    int code = cli_check_reference(app);
+    *out = cli_given(app, OPT_REFERENCE) ? FORM_REFERENCE
+           : cli_targets_given(app)      ? FORM_TARGETS
+                                         : FORM_BATCH;
+    int code = *out == FORM_REFERENCE ? REFUSE(app, "--reference", TARGETS) : CLI_OK;
+    if (code == CLI_OK) code = cli_check_reference(app);
+    if (code == CLI_OK) code = cli_check_targets(app);
     if (code != CLI_OK) return code;
-    if (*out == FORM_BATCH && cli_given(app, OPT_GRAD_REFERENCE)) {
+    if (*out != FORM_REFERENCE && cli_given(app, OPT_GRAD_REFERENCE)) {
         return cli_fail(app, CLI_USAGE, "--grad-reference goes with --reference, which is missing");
     }
     return REFUSE(app, "labelled rows (it needs --pairs, or --left, --right, --same)", OPT_WEIGHTS,
@@ -160,7 +168,8 @@ static int load_inputs(cli *app, job *work) {
         int code = load_left_right(app, work);
         return code == CLI_OK ? load_extras(app, work) : code;
     }
-    bool labelled = work->form != FORM_PAIRS;
+    bool labelled =
+        work->form == FORM_TARGETS ? cli_targets_need_labels(app) : work->form != FORM_PAIRS;
     int code = cli_load_rows(app, app->args.operand[0], labelled ? cli_labels_text(app) : NULL,
                              labelled ? "--labels" : NULL, &work->first);
     if (code != CLI_OK) return code;
@@ -169,6 +178,7 @@ static int load_inputs(cli *app, job *work) {
                                   &work->reference_ids);
     }
     if (work->form == FORM_BATCH) return CLI_OK;
+    if (work->form == FORM_TARGETS) return cli_load_targets(app, &work->first, &work->targets);
     code = load_pair_list(app, work);
     return code == CLI_OK ? load_extras(app, work) : code;
 }
@@ -199,6 +209,9 @@ static nf_status compute(cli *app, job *work, nf_matrix_out first, nf_matrix_out
     case FORM_BATCH:
         return nf_loss_batch(app->context, &work->loss, work->first.x, work->first.labels,
                              &work->result, first);
+    case FORM_TARGETS:
+        return nf_loss_targets(app->context, &work->loss, work->first.x, &work->targets.targets,
+                               &work->result, first);
     case FORM_PAIRS: {
         const nf_array *own = work->list->weight;
         nf_pairs pairs = {work->list->count, work->list->i->data, work->list->j->data,
@@ -386,6 +399,7 @@ int cli_run_loss(cli *app) {
     nf_array_free(app->context, work.upstream);
     nf_array_free(app->context, work.ids);
     nf_array_free(app->context, work.reference_ids);
+    cli_free_targets(app, &work.targets);
     free(work.gradient[0]);
     free(work.gradient[1]);
     free(work.terms);

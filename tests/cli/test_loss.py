@@ -153,6 +153,57 @@ def test_reference_with_ids(cli, data):
     assert "together" in cli.fails(USAGE, *arguments, "--ids", "ids.npy")
 
 
+def weighted(d, y, w):
+    return (w * (y * d ** 2 + (1 - y) * np.maximum(0, 1 - d) ** 2)).sum()
+
+
+def test_soft_targets_weights_and_groups(cli, data):
+    x, rng = data["x"], np.random.default_rng(4)
+    n = len(x)
+    i, j = np.triu_indices(n, 1)
+    soft, pair, row, group = rng.random((n, n)), rng.random((n, n)), rng.random(n), np.arange(n) // 2
+    cli.save(soft=soft, pair=pair, row=row, group=group)
+    d = np.sqrt(((x[i].astype(float) - x[j]) ** 2).sum(1))
+    w = row[i] * row[j] * pair[i, j] * (group[i] != group[j])
+    got = cli.json("loss", "x.npy", "--soft", "soft.npy", "--pair-weights", "pair.npy",
+                   "--row-weights", "row.npy", "--groups", "group.npy", "--reduction", "sum",
+                   "--grad", "g.npy")
+    assert got["loss"] == pytest.approx(weighted(d, soft[i, j], w), rel=1e-5)
+    assert cli.load("g.npy").shape == x.shape
+    same = (data["y"][i] == data["y"][j]).astype(float)
+    got = cli.json("loss", "x.npy", "--labels", "y.npy", "--row-weights", "row.npy",
+                   "--reduction", "sum")
+    assert got["loss"] == pytest.approx(weighted(d, same, row[i] * row[j]), rel=1e-5)
+
+
+def test_several_labels_a_row(cli, data):
+    x, rng = data["x"], np.random.default_rng(5)
+    i, j = np.triu_indices(len(x), 1)
+    sets = (rng.random((len(x), 5)) < 0.3).astype(np.uint8)
+    sets[0] = 0
+    cli.save(sets=sets)
+    d = np.sqrt(((x[i].astype(float) - x[j]) ** 2).sum(1))
+    valid = sets.any(1)[i] & sets.any(1)[j]
+    y = (sets[i] & sets[j]).any(1).astype(float)
+    got = cli.json("loss", "x.npy", "--label-sets", "sets.npy")
+    assert got["loss"] == pytest.approx(weighted(d, y, valid) / valid.sum(), rel=1e-5)
+    assert got["positive_pairs"] == y[valid].sum()
+    cli.save(sets=sets * 0.5)
+    assert "--soft" in cli.fails(DATA, "loss", "x.npy", "--label-sets", "sets.npy")
+    cli.save(sets=sets[1:])
+    cli.fails(DATA, "loss", "x.npy", "--label-sets", "sets.npy")
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--labels", "y.npy", "--soft", "s.npy"], ["--label-sets", "s.npy", "--soft", "s.npy"],
+    ["--pairs", "p.npz", "--groups", "y.npy"], ["--soft", "s.npy", "--reduction", "none"],
+    ["--labels", "y.npy", "--reference", "x.npy", "--reference-labels", "y.npy",
+     "--row-weights", "w.npy"],
+])
+def test_targets_that_contradict_are_refused(cli, data, arguments):
+    cli.fails(USAGE, "loss", "x.npy", *arguments)
+
+
 def test_types_may_differ_between_two_sets(cli, data):
     cli.save(r=data["right"].astype(float))
     mixed = cli.json("loss", "--left", "left.npy", "--right", "r.npy", "--same", "same.npy")

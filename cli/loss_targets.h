@@ -1,0 +1,27 @@
+/* Targets of nearfar loss: options to nf_targets. */
+#ifndef NF_CLI_LOSS_TARGETS_H
+#define NF_CLI_LOSS_TARGETS_H
+
+#include "data.h"
+
+typedef struct cli_targets {
+    nf_targets targets;
+    cli_rows indicators, soft, pair_weight;
+    nf_array *row_weight, *group;
+    size_t *offset;
+    int64_t *label;
+    nf_label_sets sets;
+} cli_targets;
+
+/* Whether any option of targets is given, and whether they are used together rightly. */
+bool cli_targets_given(const cli *app);
+int cli_check_targets(cli *app);
+
+/* Whether labels say what is positive, since neither --label-sets nor --soft does. */
+bool cli_targets_need_labels(const cli *app);
+
+/* Load them for `rows`, which they borrow from. `targets` starts zeroed. */
+int cli_load_targets(cli *app, const cli_rows *rows, cli_targets *targets);
+void cli_free_targets(cli *app, cli_targets *targets);
+
+#endif
