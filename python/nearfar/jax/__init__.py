@@ -25,6 +25,8 @@ and ids beyond int32 stay distinct when they are given as NumPy arrays or lists;
 are already cut to 32 bits. bfloat16, float16 and whole numbers are computed in float32; gradients
 come back in the type of the input. The engine's threads: nearfar.set_num_threads.
 
+Sharded arrays are gathered for a call. Needs JAX 0.6.2 or later.
+
 Letters in shapes: n, m rows, d columns, p pairs, c classes.
 """
 

@@ -11,15 +11,17 @@ from jax import Array
 
 from .. import _convert
 
+_COMPUTED = np.dtype("f4"), np.dtype("f8")
+
 # ---- matrices -----------------------------------------------------------------------------------
 
 
 def matrix(value, name):
-    x = jnp.asarray(value)
+    x = value if isinstance(value, Array) else jnp.asarray(value)
     if x.ndim != 2:
         hint = f"; {name}[:, None] makes one column of it" if x.ndim == 1 else ""
         raise ValueError(f"{name} has shape {x.shape}: it must be 2-D, one row per item{hint}")
-    if x.dtype in (jnp.float32, jnp.float64):
+    if x.dtype in _COMPUTED:
         return x
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         raise TypeError(f"{name} has type {x.dtype}: it must hold real numbers")
@@ -40,17 +42,18 @@ def matrices(first, first_name, second, second_name):
 
 
 def vector(x, name, count=None, of=None):
-    if x.ndim == 2 and x.shape[1] == 1:  # (n, 1) against (n) would broadcast to (n, n)
-        x = x[:, 0]
-    if x.ndim != 1:
-        raise ValueError(f"{name} has shape {x.shape}: it must be (n) or (n, 1)")
-    if count is not None and x.shape[0] != count:
-        raise ValueError(f"{name} has {x.shape[0]} entries: it must have {count}, as {of}")
+    shape = x.shape
+    if len(shape) == 2 and shape[1] == 1:  # (n, 1) against (n) would broadcast to (n, n)
+        x, shape = x[:, 0], shape[:1]
+    if len(shape) != 1:
+        raise ValueError(f"{name} has shape {shape}: it must be (n) or (n, 1)")
+    if count is not None and shape[0] != count:
+        raise ValueError(f"{name} has {shape[0]} entries: it must have {count}, as {of}")
     return x
 
 
 def _whole(x, name):
-    if jnp.issubdtype(x.dtype, jnp.integer) or x.dtype == bool:
+    if x.dtype.kind in "iub" or jnp.issubdtype(x.dtype, jnp.integer):
         return x
     raise TypeError(f"{name} has type {x.dtype}: it must hold whole numbers; use astype(int) if "
                     "these are")
@@ -58,8 +61,9 @@ def _whole(x, name):
 
 def _in_jax(value):
     """Whole numbers that stay in the graph; concrete floats may still be whole numbers."""
-    return isinstance(value, jax.core.Tracer) or (
-        isinstance(value, Array) and not jnp.issubdtype(value.dtype, jnp.floating))
+    return isinstance(value, Array) and (
+        value.dtype.kind in "iub" or isinstance(value, jax.core.Tracer)
+        or not jnp.issubdtype(value.dtype, jnp.floating))
 
 
 def _beyond(array):

@@ -12,7 +12,15 @@ from . import _engine, _inputs, _tiled
 __all__ = ["ContrastiveLoss"]
 
 
-def _loss_options(loss, encoding="01"):
+_PRESETS = ("weston", "tfa", "drlim", "hinge", "pml", "sbert")
+
+
+def _loss_options(loss, encoding):
+    """The attribute of a target, in its order."""
+    if loss.preset not in _PRESETS or loss.reduction not in _engine.REDUCTIONS:
+        raise ValueError(f"{loss.preset!r} with reduction {loss.reduction!r} is not in nearfar.jax: "
+                         f"it has the presets {', '.join(_PRESETS)} and the reductions "
+                         f"{', '.join(_engine.REDUCTIONS)}")
     metrics = map(_engine.METRICS.index, (loss.pos_metric, loss.neg_metric))
     return (*metrics, loss.pos_exponent, loss.neg_exponent, loss.pos_margin, loss.neg_margin,
             loss.pos_weight, loss.neg_weight, loss.scale, loss.normalize,
@@ -46,8 +54,8 @@ def _engine_terms(target, order, options):
 
 
 @functools.lru_cache(maxsize=256)
-def _form(loss, form, encoding="01"):
-    """The compiled function of one form of one loss."""
+def _form(loss, form, encoding):
+    """The compiled function of one form of one loss; equal losses share it."""
     order, formula = _FORMS[form]
     target, options = f"nearfar_loss_{form}", _loss_options(loss, encoding)
     in_jax = functools.partial(formula, loss, encoding)
@@ -88,18 +96,6 @@ _FORMS = {"batch": (lambda xs, rest: (*xs, *rest), _batch_formula),
           "reference": (_reference_order, _reference_formula)}
 
 
-def _encoding(value):
-    if value not in ("01", "pm1"):
-        raise ValueError(f"same_encoding is {value!r}: it must be '01' or 'pm1'")
-    return value
-
-
-def _one_number(loss):
-    if loss.reduction == "none":
-        raise ValueError("reduction 'none' gives one term per pair: use it with pairs() or rows(); "
-                         "the terms of all pairs are n^2")
-
-
 class ContrastiveLoss(_losses.ContrastiveLoss):
     """The contrastive family as a differentiable JAX function.
 
@@ -123,13 +119,28 @@ class ContrastiveLoss(_losses.ContrastiveLoss):
     all gives 0. Hashable, so it may be a static argument of jit.
     """
 
+    @functools.cached_property
+    def _forms(self):
+        """Compiled functions at hand: to look one up by the loss takes longer than a small loss."""
+        return {}
+
+    def _form(self, form, encoding="01"):
+        found = self._forms.get((form, encoding))
+        if found is None:
+            if encoding not in ("01", "pm1"):
+                raise ValueError(f"same_encoding is {encoding!r}: it must be '01' or 'pm1'")
+            if self.reduction == "none" and form not in ("pairs", "rows"):
+                raise ValueError("reduction 'none' gives one term per pair: use it with pairs() or "
+                                 "rows(); the terms of all pairs are n^2")
+            found = self._forms[form, encoding] = _form(self, form, encoding)
+        return found
+
     def __call__(self, embeddings: ArrayLike, labels: ArrayLike) -> Array:  # type: ignore[override]
         """The loss over all pairs i < j of rows of embeddings (n, d); labels (n) or (n, 1) are whole
         numbers, or strings outside jit; -1 marks a row that takes part in no pair."""
-        _one_number(self)
+        form = self._form("batch")
         x = _inputs.matrix(embeddings, "embeddings")
-        labels = _inputs.labels(labels, "labels", x.shape[0], "embeddings has rows")
-        return _form(self, "batch")((x,), (labels,))
+        return form((x,), (_inputs.labels(labels, "labels", x.shape[0], "embeddings has rows"),))
 
     def pairs(  # type: ignore[override]
         self, x: ArrayLike, pairs: Any, *, same_encoding: str = "01",
@@ -139,7 +150,7 @@ class ContrastiveLoss(_losses.ContrastiveLoss):
         pairs: (i, j, same[, weight]) of arrays (p), a Pairs, or whole numbers (p, 3). same is 1 /
         True for a positive, 0 / False for a negative; with same_encoding "pm1", +1 and -1. Entries
         with i = j = -1 are padding (see pair_indices) and count as nothing."""
-        form = _form(self, "pairs", _encoding(same_encoding))
+        form = self._form("pairs", same_encoding)
         x = _inputs.matrix(x, "x")
         i, j, same, weight = _inputs.columns(pairs)
         i = _inputs.index(i, "pairs: i")
@@ -154,7 +165,7 @@ class ContrastiveLoss(_losses.ContrastiveLoss):
     ) -> Array:
         """The loss over pairs made beforehand: row k of x1 (p, d) with row k of x2 (p, d); same and
         weight are (p) or (p, 1), as in pairs()."""
-        form = _form(self, "rows", _encoding(same_encoding))
+        form = self._form("rows", same_encoding)
         x1, x2 = _inputs.matrices(x1, "x1", x2, "x2")
         p = x1.shape[0]
         if x2.shape[0] != p:
@@ -169,9 +180,9 @@ class ContrastiveLoss(_losses.ContrastiveLoss):
     ) -> Array:
         """The loss over all pairs of a row of query (n, d) and a row of reference (m, d), labels (n)
         and (m). Rows with equal ids are the same item and make no pair."""
-        _one_number(self)
+        form = self._form("reference")
         query, reference = _inputs.matrices(query, "query", reference, "reference")
         counts = query.shape[0], reference.shape[0]
         labels = _inputs.labels_together(query_labels, reference_labels, counts)
         ids = _inputs.ids_together(query_ids, reference_ids, counts)
-        return _form(self, "reference")((query, reference), (*labels, *ids))
+        return form((query, reference), (*labels, *ids))
