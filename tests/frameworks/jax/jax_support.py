@@ -1,9 +1,13 @@
 """What the suites of nearfar.jax share. JAX runs with 64-bit types unless a test says otherwise."""
 
 import jax
+import jax.experimental
 import numpy as np
 
 jax.config.update("jax_enable_x64", True)
+
+# A context; its name changed after 0.6.
+x64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
 
 LOSSES = [{"preset": p} for p in ("weston", "drlim", "hinge", "pml", "sbert")] + [
     {"metric": "cityblock"}, {"metric": "dot", "margin": 0.5, "pos_margin": -1.0},

@@ -47,7 +47,7 @@ def test_pairs_and_rows(dtype, options):
           lambda x: _tiled.rows(loss, x[:100], x[100:200], flags, None, "01"), x, dtype)
 
 
-@pytest.mark.parametrize("n", [0, 1, 2, 127, 128, 129, 256, 257, 384, 512, 640])
+@pytest.mark.parametrize("n", [0, 1, 2, 129, 256, 384, 512])
 def test_every_pair_of_blocks_comes_once(n):
     rng = np.random.default_rng(n)
     x, labels = rng.normal(size=(n, 2)), rng.integers(-1, 3, n)

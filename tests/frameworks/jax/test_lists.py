@@ -7,7 +7,7 @@ import pytest
 
 import nearfar
 import nearfar.jax as nj
-from jax_support import data
+from jax_support import data, x64
 from nearfar.jax import _lists
 
 WIDE = np.array([1, 2**32 + 1, 2**32 + 1])
@@ -80,7 +80,7 @@ def test_wide_labels_with_x64():
 
 def test_wide_numbers_stay_apart_without_x64():
     loss = nj.ContrastiveLoss(reduction="sum")
-    with jax.enable_x64(False):
+    with x64(False):
         assert float(loss(APART, WIDE)) == 4
         assert float(loss(APART, [float(v) for v in WIDE])) == 4
         assert float(loss.reference(APART[:1], WIDE[:1], APART[1:], WIDE[1:])) == 0
