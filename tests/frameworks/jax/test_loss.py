@@ -163,6 +163,18 @@ def test_what_tracing_shows_is_a_python_error():
         jax.grad(lambda w: loss.rows(x, x, [0, 1, 1], w))(jnp.ones(3))
 
 
+@pytest.mark.parametrize("preset", sorted(nearfar.presets()))
+def test_a_preset_is_the_engine_s_or_refused(preset):
+    x, labels = data("f8", 40)
+    try:
+        value = float(nj.ContrastiveLoss(preset)(x, labels))
+    except ValueError as error:
+        assert "not in nearfar.jax" in str(error)  # noqa: PT017
+        assert preset not in ("weston", "tfa", "drlim", "hinge", "pml", "sbert")
+    else:
+        assert value == nearfar.loss(x, labels, preset=preset).value
+
+
 def test_a_reload_and_other_threads_are_fine():
     importlib.reload(_engine)
     before = nearfar.get_num_threads()
