@@ -89,7 +89,8 @@ const cli_command cli_commands[] = {
      .usage = {"pairs --labels FILE",
                "pairs --labels FILE --all positive|negative|both -o PAIRS.npy",
                "pairs --labels FILE -n N [--positive-fraction F] -o PAIRS.npz|PAIRS.npy",
-               "pairs --labels FILE -n N --data X --left L.npy --right R.npy --same S.npy"},
+               "pairs --labels FILE -n N --data X --left L.npy --right R.npy --same S.npy",
+               "pairs --labels FILE --mine hard --data X [--k K] -o PAIRS.npz|PAIRS.npy"},
      .examples = {{"nearfar pairs --labels y.npy", "classes, and how many pairs there are"},
                   {"nearfar pairs --labels y.npy --all positive -o positive.npy",
                    "indices of every pair with one label"},
@@ -97,7 +98,9 @@ const cli_command cli_commands[] = {
                    "1000 pairs, half of them positive"},
                   {"nearfar pairs --labels y.npy -n 1000 --data x.npy --left l.npy --right r.npy "
                    "--same s.npy",
-                   "left, right and same arrays for a framework that is fed pairs"}},
+                   "left, right and same arrays for a framework that is fed pairs"},
+                  {"nearfar pairs --labels y.npy --mine hard --data emb.npy --k 20 -o hard.npz",
+                   "20 nearest rows of other labels for every row"}},
      .details =
          "A pair (i, j) has i < j; it is positive when both rows have one label. An .npy holds "
          "int64 rows i, j, same; an .npz holds i, j, same and weight.\n"
@@ -105,7 +108,11 @@ const cli_command cli_commands[] = {
          "proportional to n (n - 1) / 2. The weight 1 / (P p), P all pairs and p the probability "
          "of "
          "the pair, makes the weighted mean over the drawn pairs an unbiased estimate of the mean "
-         "over all.",
+         "over all.\n"
+         "Mining takes, for every row, the --range-max nearest rows of other labels, keeps those "
+         "that pass the filters, leaves out the nearest --range-min and takes K of the rest; the "
+         "similarity of rows at distance t is 1 - t for cosine and -t for other metrics. Two rows "
+         "may find each other, and then stand in the list as (i, j) and as (j, i).",
      .operands = 0,
      .run = cli_run_pairs},
     {.name = "distances",

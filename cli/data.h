@@ -51,6 +51,10 @@ int cli_resolve_loss(cli *app, nf_reduction base, nf_loss *loss);
 void cli_json_loss(json_t *object, const nf_loss *loss);
 const char *cli_loss_name(const cli *app);
 
+/* Options of pairs --mine: they fit together; their values over the library's defaults. */
+int cli_check_mining(cli *app);
+nf_mine_hard_options cli_mining(const cli *app);
+
 /* Options of distances that several subcommands share. */
 nf_distance_options cli_distance_options(const cli *app);
 

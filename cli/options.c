@@ -14,6 +14,7 @@
     }
 WORDS(choice_unlabelled, "-1", "none")
 WORDS(choice_same_encoding, "01", "pm1")
+WORDS(choice_mine, "hard")
 WORDS(choice_pair_kind, "positive", "negative", "both")
 WORDS(choice_activation, "relu", "tanh")
 WORDS(choice_all, "all")
@@ -49,6 +50,7 @@ void cli_option_default(cli_option_id id, char *buffer, size_t size) {
     const nf_train_options train = nf_train_defaults();
     const nf_model_options model = nf_model_defaults();
     const nf_eval_options eval = nf_eval_defaults();
+    const nf_mine_hard_options mine = nf_mine_hard_defaults();
     buffer[0] = '\0';
     switch (id) {
     case OPT_UNLABELLED: snprintf(buffer, size, "-1"); break;
@@ -56,6 +58,9 @@ void cli_option_default(cli_option_id id, char *buffer, size_t size) {
     case OPT_POSITIVE_FRACTION:
         snprintf(buffer, size, "%g", nf_pair_sample_defaults().positive_fraction);
         break;
+    case OPT_MINE_K: snprintf(buffer, size, "%zu", mine.negatives); break;
+    case OPT_MINE_POSITIVES: snprintf(buffer, size, "%zu", mine.positives); break;
+    case OPT_MINE_METRIC: snprintf(buffer, size, "%s", nf_metric_name(mine.metric)); break;
     case OPT_STEP_FRACTION: snprintf(buffer, size, "%g", train.positive_fraction); break;
     case OPT_DISTANCE_METRIC:
         snprintf(buffer, size, "%s", nf_metric_name(eval.distance.metric));

@@ -1,5 +1,5 @@
-/* nearfar pairs: classes and their pairs, every pair streamed to a file, or a sample of them; with
- * the rows gathered for frameworks that are fed left, right and same arrays. */
+/* nearfar pairs: classes and their pairs, every pair streamed to a file, a sample of them or hard
+ * ones; with the rows gathered for frameworks that are fed left, right and same arrays. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -166,7 +166,7 @@ static int write_all(job *work) {
     return code == CLI_OK ? commit(work) : code;
 }
 
-/* ---- sample ---- */
+/* ---- pair lists ---- */
 
 static int write_npz(job *work) {
     cli *app = work->app;
@@ -178,7 +178,8 @@ static int write_npz(job *work) {
         {"same", {.dtype = NF_DTYPE_U8, .ndim = 1, .shape = {n}, .count = n, .data = work->flags}},
         {"weight",
          {.dtype = NF_DTYPE_F64, .ndim = 1, .shape = {n}, .count = n, .data = work->weight}}};
-    return cli_status(app, nf_npz_write(app->context, path, members, 4), cli_quote(path).text);
+    const size_t count = work->weight != NULL ? 4 : 3;
+    return cli_status(app, nf_npz_write(app->context, path, members, count), cli_quote(path).text);
 }
 
 static int draw(job *work) {
@@ -206,10 +207,36 @@ static int draw(job *work) {
     return cli_data_status(app, status, "pairs");
 }
 
-static int write_sample(job *work) {
+static int mine(job *work) {
     cli *app = work->app;
-    work->count = cli_get(app, OPT_COUNT)->integer;
-    int code = draw(work);
+    const nf_mine_hard_options options = cli_mining(app);
+    nf_mined *mined;
+    cli_progress_begin(app, "mining");
+    nf_status status =
+        nf_mine_hard(app->context, &options, work->data.x, work->data.labels, &mined);
+    cli_progress_end(app);
+    if (status != NF_OK) return cli_data_status(app, status, "mining");
+    const nf_pairs pairs = mined->pairs;
+    work->count = pairs.count;
+    size_t bytes = pairs.count * sizeof *work->i;
+    work->i = malloc(bytes + 1);
+    work->j = malloc(bytes + 1);
+    work->flags = malloc(pairs.count + 1);
+    bool made = work->i != NULL && work->j != NULL && work->flags != NULL;
+    if (made) {
+        memcpy(work->i, pairs.i, bytes);
+        memcpy(work->j, pairs.j, bytes);
+        memcpy(work->flags, pairs.same, pairs.count);
+    }
+    nf_mined_free(app->context, mined);
+    return made ? CLI_OK : cli_no_memory(app, "the pairs");
+}
+
+/* Pairs drawn or mined, which are in memory. */
+static int write_listed(job *work) {
+    cli *app = work->app;
+    if (cli_given(app, OPT_COUNT)) work->count = cli_get(app, OPT_COUNT)->integer;
+    int code = cli_given(app, OPT_MINE) ? mine(work) : draw(work);
     if (code == CLI_OK) code = open_outputs(work);
     if (code != CLI_OK) return code;
     nf_status status = append(work, (size_t)work->count, work->i, work->j, work->flags);
@@ -262,19 +289,21 @@ static int load(cli *app, job *work) {
 }
 
 static int run(cli *app, job *work) {
-    bool all = cli_given(app, OPT_ALL_PAIRS), sample = cli_given(app, OPT_COUNT);
+    bool all = cli_given(app, OPT_ALL_PAIRS);
+    bool listed = cli_given(app, OPT_COUNT) || cli_given(app, OPT_MINE);
     int code = load(app, work);
     if (code == CLI_OK && work->partition->singletons > 0) {
         cli_note(app, "%zu of %zu classes have one row and no positive pair",
                  work->partition->singletons, work->partition->classes);
     }
     if (code == CLI_OK && all) code = write_all(work);
-    if (code == CLI_OK && sample) code = write_sample(work);
-    return code == CLI_OK ? print_summary(work, all || sample) : code;
+    if (code == CLI_OK && listed) code = write_listed(work);
+    return code == CLI_OK ? print_summary(work, all || listed) : code;
 }
 
 static int check_usage(cli *app) {
     bool all = cli_given(app, OPT_ALL_PAIRS), sample = cli_given(app, OPT_COUNT);
+    bool listed = sample || cli_given(app, OPT_MINE);
     bool gather = cli_given(app, OPT_LEFT_OUT) || cli_given(app, OPT_RIGHT_OUT);
     bool output = cli_given(app, OPT_OUTPUT);
     if (!cli_given(app, OPT_LABELS) && !cli_given(app, OPT_GATHER)) {
@@ -283,16 +312,16 @@ static int check_usage(cli *app) {
     if (all && sample) {
         return cli_fail(app, CLI_USAGE, "--all and -n exclude each other: keep one");
     }
-    if (!all && !sample && (output || gather || cli_given(app, OPT_SAME_OUT))) {
+    if (!all && !listed && (output || gather || cli_given(app, OPT_SAME_OUT))) {
         return cli_fail(app, CLI_USAGE,
                         "say which pairs: --all positive, --all negative, --all "
-                        "both, or -n N to draw some");
+                        "both, -n N to draw some, or --mine hard");
     }
-    if ((all || sample) && !output && !gather && !cli_given(app, OPT_SAME_OUT)) {
+    if ((all || listed) && !output && !gather && !cli_given(app, OPT_SAME_OUT)) {
         return cli_fail(app, CLI_USAGE,
                         "pairs needs -o FILE.npy%s, or --left, --right and --same, "
                         "for the result",
-                        sample ? " (or FILE.npz)" : "");
+                        listed ? " (or FILE.npz)" : "");
     }
     if (gather && !cli_given(app, OPT_GATHER)) {
         return cli_fail(app, CLI_USAGE,
@@ -302,10 +331,14 @@ static int check_usage(cli *app) {
     static const cli_option_id drawing[] = {OPT_POSITIVE_FRACTION, OPT_NO_REPLACE, OPT_SEED};
     for (size_t i = 0; !sample && i < sizeof drawing / sizeof *drawing; i++) {
         if (!cli_given(app, drawing[i])) continue;
+        if (drawing[i] == OPT_SEED && cli_given(app, OPT_MINE_RANDOM)) continue;
         return cli_fail(app, CLI_USAGE, "--%s goes with -n N, which is missing",
                         cli_options[drawing[i]].name);
     }
-    int code = cli_check_ending(app, OPT_OUTPUT, sample ? npy_or_npz : npy_only);
+    int code = cli_check_mining(app);
+    if (code == CLI_OK) {
+        code = cli_check_ending(app, OPT_OUTPUT, listed ? npy_or_npz : npy_only);
+    }
     if (code == CLI_OK) code = cli_check_ending(app, OPT_LEFT_OUT, npy_only);
     if (code == CLI_OK) code = cli_check_ending(app, OPT_RIGHT_OUT, npy_only);
     return code == CLI_OK ? cli_check_ending(app, OPT_SAME_OUT, npy_only) : code;

@@ -106,6 +106,74 @@ def test_pairs_contradictions(cli, data, arguments):
     cli.fails(USAGE, "pairs", "--labels", "y.npy", *arguments)
 
 
+def similarity(metric, x):
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    return unit @ unit.T if metric == "cosine" else -np.sqrt(((x[:, None] - x) ** 2).sum(-1))
+
+
+@pytest.mark.parametrize("metric, extra", [
+    ("cosine", []), ("euclidean", ["--range-min", "2"]),
+    ("cosine", ["--range-max", "14", "--relative-margin", "0.05"]),
+    ("euclidean", ["--absolute-margin", "-0.5", "--min-distance", "0.4", "--max-distance", "3"])])
+def test_mined_pairs_are_the_hardest(cli, metric, extra):
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(60, 5)), rng.integers(-1, 6, 60)
+    cli.save(x=x, y=y)
+    options = dict(zip(extra[::2], map(float, extra[1::2])))
+    cli.ok("pairs", "--labels", "y.npy", "--mine", "hard", "--data", "x.npy", "--k", "4",
+           "--metric", metric, "--positives", "2", *extra, "-o", "hard.npz")
+    mined = np.load(cli.folder / "hard.npz")
+    assert sorted(mined.files) == ["i", "j", "same"]
+    s, low = similarity(metric, x), int(options.get("--range-min", 0))
+    reach = int(options.get("--range-max", low + (40 if len(options) > 0 and not low else 4)))
+    for a in range(60):
+        same = (y == y[a]) & (y >= 0) & (np.arange(60) != a)
+        other = (y != y[a]) & (y >= 0)
+        best = np.where(same, s[a], np.inf).min()
+        order = [j for j in np.argsort(-s[a], kind="stable") if other[j]][:reach]
+        if "--absolute-margin" in options and same.any():
+            order = [j for j in order if not s[a, j] + options["--absolute-margin"] > best]
+        if "--relative-margin" in options and same.any():
+            order = [j for j in order if s[a, j] <= best - abs(best) * 0.05]
+        order = [j for j in order if options.get("--min-distance", -9) <= -s[a, j] + (
+            metric == "cosine") <= options.get("--max-distance", 9)][low:low + 4]
+        own = mined["i"] == a
+        assert list(mined["j"][own & (mined["same"] == 0)]) == (order if y[a] >= 0 else [])
+        far = [j for j in np.argsort(s[a], kind="stable") if same[j]][:2]
+        assert list(mined["j"][own & (mined["same"] == 1)]) == (far if order and y[a] >= 0 else [])
+
+
+def test_mined_pairs_in_every_form(cli, data):
+    base = ["pairs", "--labels", "y.npy", "--mine", "hard", "--data", "x.npy"]
+    got = cli.json(*base, "-o", "hard.npy")
+    pairs = np.load(cli.folder / "hard.npy")
+    assert pairs.shape == (got["written"], 3) and got["written"] > 0
+    cli.ok(*base, "--left", "l.npy", "--right", "r.npy", "--same", "s.npy")
+    assert np.array_equal(np.load(cli.folder / "l.npy"), data["x"][pairs[:, 0]])
+    assert cli.json("loss", "x.npy", "--pairs", "hard.npy")["negative_pairs"] == (
+        pairs[:, 2] == 0).sum()
+    random = ["--random", "--k", "2", "--range-max", "4"]
+    cli.ok(*base, *random, "--seed", "1", "-o", "a.npy")
+    cli.ok(*base, *random, "--seed", "1", "--threads", "1", "-o", "b.npy")
+    assert (cli.folder / "a.npy").read_bytes() == (cli.folder / "b.npy").read_bytes()
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--mine", "hard", "-o", "p.npy"], ["--mine", "hard", "--data", "x.npy"],
+    ["--mine", "easy", "--data", "x.npy", "-o", "p.npy"], ["--k", "3", "--data", "x.npy"],
+    ["--mine", "hard", "--data", "x.npy", "-n", "5", "-o", "p.npy"],
+    ["--mine", "hard", "--data", "x.npy", "--all", "both", "-o", "p.npy"],
+    ["--mine", "hard", "--data", "x.npy", "-o", "p.txt"],
+    ["--mine", "hard", "--data", "x.npy", "--seed", "4", "-o", "p.npy"]])
+def test_mining_contradictions(cli, data, arguments):
+    cli.fails(USAGE, "pairs", "--labels", "y.npy", *arguments)
+
+
+def test_mining_range_must_hold_the_negatives(cli, data):
+    assert "--range-max is 2" in cli.fails(USAGE, "pairs", "--labels", "y.npy", "--mine", "hard",
+                                         "--data", "x.npy", "--range-max", "2", "-o", "p.npy")
+
+
 # ---- distances and neighbours -------------------------------------------------------------------
 
 
