@@ -107,12 +107,17 @@ void cli_training_text(char *buffer, size_t size) {
 
 static void print_loss(size_t width, bool training) {
     printf("\nThe loss\n  ");
-    wrap("same label:       scale * pos_weight * max(0, t - pos_margin)^exponent\n"
+    wrap("weston, tfa, drlim, hinge, pml and sbert are one family:\n"
+         "same label:       scale * pos_weight * max(0, t - pos_margin)^exponent\n"
          "different label:  scale * neg_weight * max(0, margin - t)^exponent\n"
-         "where t is the distance of the two rows. 'same' is 1 for near, 0 for far.",
+         "where t is the distance of the two rows. 'same' is 1 for near, 0 for far. The other "
+         "losses compare the pairs of a row with each other and need labelled rows; a is the "
+         "anchor, p a positive, n a negative.",
          2, 2, width);
     for (size_t i = 0; nf_loss_preset_name(i) != NULL; i++) {
-        printf("  %-8s", nf_loss_preset_name(i));
+        const char *name = nf_loss_preset_name(i);
+        printf("  %-8s", name);
+        if (strlen(name) > 7) printf("\n%10s", "");
         wrap(nf_loss_preset_formula(i), 10, 10, width);
     }
     if (!training) return;

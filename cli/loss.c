@@ -286,12 +286,16 @@ static void tell(cli *app, const job *work) {
     }
     if (result->negative_pairs == 0) {
         cli_warn(app, "there is no negative pair: all rows to compare have one label");
-    } else if (result->active_negative == 0 && work->loss.neg_weight > 0) {
+    } else if (result->active_negative == 0 && work->loss.neg_weight > 0 &&
+               work->loss.kind == NF_KIND_CONTRASTIVE) {
         tell_negatives(app, work);
+    }
+    if (work->loss.kind != NF_KIND_CONTRASTIVE && result->active_terms == 0) {
+        cli_warn(app, "no term is above 0: the loss is 0 and so is the gradient");
     }
     bool no_positive =
         result->positive_pairs == 0 || (result->has_stats && result->active_positive == 0);
-    if (result->active_negative == 0 && no_positive) {
+    if (work->loss.kind == NF_KIND_CONTRASTIVE && result->active_negative == 0 && no_positive) {
         cli_warn(app, "no pair is active: the loss is 0 and so is the gradient");
     }
     if (result->coincident_negatives > 0) {
@@ -330,6 +334,10 @@ static int print_json(cli *app, const job *work) {
     cli_json_count(document, "tiles_total", result->tiles_total);
     cli_json_count(document, "tiles_skipped", result->tiles_skipped);
     cli_json_count(document, "updates_skipped", result->updates_skipped);
+    if (work->loss.kind != NF_KIND_CONTRASTIVE) {
+        cli_json_count(document, "terms", result->terms);
+        cli_json_count(document, "active_terms", result->active_terms);
+    }
     cli_json_text(document, "preset", cli_loss_name(app));
     cli_json_loss(document, &work->loss);
     return cli_json_print(app, document);
@@ -349,6 +357,16 @@ static void print_side(cli *app, const char *name, uint64_t pairs, bool known, u
     cli_row(app, name, "%s", text);
 }
 
+/* The numbers a kind takes, as its JSON has them. */
+static void tell_loss(cli *app, const nf_loss *loss) {
+    json_t *object = json_object();
+    cli_json_loss(object, loss);
+    char *text = json_dumps(object, JSON_PRESERVE_ORDER);
+    json_decref(object);
+    cli_detail(app, "preset %s: %s", cli_loss_name(app), text != NULL ? text : "");
+    free(text);
+}
+
 static int print_table(cli *app, const job *work) {
     const nf_loss_result *result = &work->result;
     bool stats = result->has_stats != 0;
@@ -357,14 +375,11 @@ static int print_table(cli *app, const job *work) {
                result->mean_positive_distance);
     print_side(app, "negative pairs", result->negative_pairs, true, result->active_negative, stats,
                result->mean_negative_distance);
-    cli_detail(app,
-               "preset %s: t+ %s, t- %s, exponents %g and %g, margins %g and %g, weights %g "
-               "and %g, scale %g, normalize %s, reduction %s",
-               cli_loss_name(app), nf_metric_name(work->loss.pos_metric),
-               nf_metric_name(work->loss.neg_metric), work->loss.pos_exponent,
-               work->loss.neg_exponent, work->loss.pos_margin, work->loss.neg_margin,
-               work->loss.pos_weight, work->loss.neg_weight, work->loss.scale,
-               work->loss.normalize ? "yes" : "no", nf_reduction_name(work->loss.reduction));
+    if (work->loss.kind != NF_KIND_CONTRASTIVE) {
+        cli_row(app, "terms", "%llu, %llu above 0", (unsigned long long)result->terms,
+                (unsigned long long)result->active_terms);
+    }
+    tell_loss(app, &work->loss);
     cli_detail(app, "%llu tiles, %llu skipped, %llu without update",
                (unsigned long long)result->tiles_total, (unsigned long long)result->tiles_skipped,
                (unsigned long long)result->updates_skipped);

@@ -45,6 +45,7 @@ static void set_number(const cli *app, cli_option_id id, double *number) {
 /* A preset's exponent goes with its metric; with another the loss is still well defined, but it is
  * not the paper's. */
 static void tell_metric(cli *app, const nf_loss *preset, const nf_loss *loss) {
+    if (loss->kind != NF_KIND_CONTRASTIVE) return;
     if (preset->pos_metric == loss->pos_metric && preset->neg_metric == loss->neg_metric) return;
     if (loss->pos_metric == loss->neg_metric && loss->pos_exponent == loss->neg_exponent) {
         cli_note(app, "%s with metric %s has exponent %g (made for %s); --exponent sets another",
@@ -60,6 +61,7 @@ static void tell_metric(cli *app, const nf_loss *preset, const nf_loss *loss) {
 }
 
 static int check_dot(cli *app, const nf_loss *loss) {
+    if (loss->kind != NF_KIND_CONTRASTIVE) return CLI_OK;
     bool margin = cli_given(app, OPT_MARGIN) || cli_given(app, OPT_NEG_MARGIN);
     if (loss->neg_metric == NF_DOT && !margin) {
         return cli_fail(app, CLI_USAGE,
@@ -91,7 +93,9 @@ int cli_resolve_loss(cli *app, nf_reduction base, nf_loss *loss) {
     code = cli_status(app, nf_loss_preset(app->context, cli_loss_name(app), &preset), "--loss");
     if (code != CLI_OK) return code;
     *loss = preset;
-    if (loss->reduction == NF_REDUCE_MEAN) loss->reduction = base;
+    if (loss->kind == NF_KIND_CONTRASTIVE && loss->reduction == NF_REDUCE_MEAN) {
+        loss->reduction = base;
+    }
     const cli_value *metric = pick(app, OPT_POS_METRIC, OPT_METRIC);
     if (metric != NULL) loss->pos_metric = (nf_metric)metric->choice;
     metric = pick(app, OPT_NEG_METRIC, OPT_METRIC);
@@ -106,6 +110,11 @@ int cli_resolve_loss(cli *app, nf_reduction base, nf_loss *loss) {
     set_number(app, OPT_POS_WEIGHT, &loss->pos_weight);
     set_number(app, OPT_NEG_WEIGHT, &loss->neg_weight);
     set_number(app, OPT_SCALE, &loss->scale);
+    set_number(app, OPT_TEMPERATURE, &loss->temperature);
+    set_number(app, OPT_ALPHA, &loss->alpha);
+    set_number(app, OPT_BETA, &loss->beta);
+    set_number(app, OPT_BASE, &loss->base);
+    set_number(app, OPT_GAMMA, &loss->gamma);
     if (cli_given(app, OPT_NORMALIZE)) loss->normalize = 1;
     if (cli_given(app, OPT_NO_NORMALIZE)) loss->normalize = 0;
     if (cli_given(app, OPT_REDUCTION)) {
@@ -116,15 +125,29 @@ int cli_resolve_loss(cli *app, nf_reduction base, nf_loss *loss) {
 }
 
 void cli_json_loss(json_t *object, const nf_loss *loss) {
+    const struct {
+        const char *name;
+        double value;
+    } numbers[] = {{"pos_exponent", loss->pos_exponent},
+                   {"neg_exponent", loss->neg_exponent},
+                   {"pos_margin", loss->pos_margin},
+                   {"neg_margin", loss->neg_margin},
+                   {"pos_weight", loss->pos_weight},
+                   {"neg_weight", loss->neg_weight},
+                   {"temperature", loss->temperature},
+                   {"alpha", loss->alpha},
+                   {"beta", loss->beta},
+                   {"base", loss->base},
+                   {"gamma", loss->gamma},
+                   {"scale", loss->scale}};
+    cli_json_text(object, "kind", nf_loss_kind_name(loss->kind));
     cli_json_text(object, "pos_metric", nf_metric_name(loss->pos_metric));
     cli_json_text(object, "neg_metric", nf_metric_name(loss->neg_metric));
-    cli_json_number(object, "pos_exponent", loss->pos_exponent);
-    cli_json_number(object, "neg_exponent", loss->neg_exponent);
-    cli_json_number(object, "pos_margin", loss->pos_margin);
-    cli_json_number(object, "neg_margin", loss->neg_margin);
-    cli_json_number(object, "pos_weight", loss->pos_weight);
-    cli_json_number(object, "neg_weight", loss->neg_weight);
-    cli_json_number(object, "scale", loss->scale);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        if (nf_loss_takes(loss->kind, numbers[i].name)) {
+            cli_json_number(object, numbers[i].name, numbers[i].value);
+        }
+    }
     cli_json_flag(object, "normalize", loss->normalize != 0);
     cli_json_text(object, "reduction", nf_reduction_name(loss->reduction));
 }

@@ -88,10 +88,11 @@ static void print_command(const cli_command *command) {
 }
 
 static void print_loss(void) {
-    printf(".SH LOSS\nA positive pair (same label) at distance t contributes\n.PP\n.RS\n"
+    printf(".SH LOSS\nIn the losses weston to sbert a positive pair (same label) at distance t "
+           "contributes\n.PP\n.RS\n"
            "scale * pos_weight * max(0, t \\- pos_margin)^exponent\n.RE\n.PP\n"
            "and a negative pair (different label)\n.PP\n.RS\n"
-           "scale * neg_weight * max(0, margin \\- t)^exponent.\n.RE\n.PP\nPresets:\n");
+           "scale * neg_weight * max(0, margin \\- t)^exponent.\n.RE\n.PP\nAll losses:\n");
     for (size_t i = 0; nf_loss_preset_name(i) != NULL; i++) {
         printf(".TP\n.B %s\n", nf_loss_preset_name(i));
         roff(nf_loss_preset_formula(i));

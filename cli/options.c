@@ -26,9 +26,7 @@ static const char *choice_metric(size_t i) {
     return i <= NF_CITYBLOCK ? nf_metric_name((nf_metric)i) : NULL;
 }
 
-static const char *choice_reduction(size_t i) {
-    return i <= NF_REDUCE_NONE ? nf_reduction_name((nf_reduction)i) : NULL;
-}
+static const char *choice_reduction(size_t i) { return nf_reduction_name((nf_reduction)i); }
 
 const cli_option cli_options[OPT_COUNT_ALL] = {
 #define OPTION(id, letter, name, argument, kind, low, high, choices, commands, section, help) \

@@ -157,9 +157,18 @@ int cli_train_settings(cli *app, cli_training *training) {
         code = cli_resolve_loss(app, base.reduction, &training->options.loss);
         /* The trainer's weight of positives belongs to its reduction; a formula asked for with
          * --reduction is taken as it is written. */
-        if (!cli_given(app, OPT_POS_WEIGHT) && training->options.loss.reduction == base.reduction) {
-            training->options.loss.pos_weight = base.pos_weight;
+        nf_loss *loss = &training->options.loss;
+        if (!cli_given(app, OPT_POS_WEIGHT) && loss->reduction == base.reduction &&
+            nf_loss_takes(loss->kind, "pos_weight")) {
+            loss->pos_weight = base.pos_weight;
         }
+    }
+    if (code == CLI_OK && training->from_pairs &&
+        training->options.loss.kind != NF_KIND_CONTRASTIVE) {
+        code = cli_fail(app, CLI_USAGE,
+                        "--loss %s compares the pairs of a row with each other and needs labelled "
+                        "rows: it does not go with --left, --right and --same",
+                        cli_loss_name(app));
     }
     if (code == CLI_OK && training->options.loss.reduction == NF_REDUCE_NONE) {
         code = cli_fail(app, CLI_USAGE,

@@ -205,10 +205,10 @@ typedef struct nf_loss_result {
      * balls around their blocks; the latter only without stats); computed tiles without a gradient
      * update because every weight is 0. Skipping never changes a bit. */
     uint64_t tiles_total, tiles_skipped, updates_skipped;
-    /* Kinds whose terms are not single pairs: how many terms there are (triplets) and how many are
-     * > 0 (kind margin: parts > 0, of which a triplet has two); else 0. For the kinds triplet and
-     * margin active_positive and active_negative count ordered pairs (anchor, other) in some active
-     * term. */
+    /* Kinds whose terms are not single pairs: how many terms there are (anchors, positive pairs seen
+     * from each end, triplets) and how many are > 0 (kind margin: parts > 0, of which a triplet has
+     * two); else 0. For the kinds triplet and margin active_positive and active_negative count
+     * ordered pairs (anchor, other) in some active term. */
     uint64_t terms, active_terms;
 } nf_loss_result;
 

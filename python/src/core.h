@@ -182,13 +182,15 @@ extern const char core_doc_pairwise_distances[], core_doc_pdist[], core_doc_pair
     core_doc_knn[], core_doc_partition[], core_doc_class_indices[], core_doc_pair_indices[],
     core_doc_sample_pairs[], core_doc_loss[], core_doc_evaluate[];
 
+#define CORE_PRESET 32 /* bytes of a preset's name */
+
 /* A loss with everything that a call needs. Immutable once made. */
 typedef struct core_loss_object {
     PyObject_HEAD core_state *state;
     PyObject *module; /* keeps the state alive */
     nf_loss loss;
     int has_unlabelled;
-    char preset[16];
+    char preset[CORE_PRESET];
 } core_loss_object;
 
 extern PyType_Spec core_loss_spec;

@@ -33,13 +33,13 @@ enum {
     OPTIONS
 };
 
-static int set_preset(core_state *state, PyObject *value, nf_loss *loss, char preset[16]) {
+static int set_preset(core_state *state, PyObject *value, nf_loss *loss, char preset[CORE_PRESET]) {
     const char *name = core_given(value) ? core_text(value, "preset") : "weston";
     if (name == NULL) return -1;
     core_call call;
     if (core_enter(&call, state, 0) < 0) return -1;
     if (core_leave(&call, nf_loss_preset(call.context, name, loss)) < 0) return -1;
-    PyOS_snprintf(preset, 16, "%s", name);
+    PyOS_snprintf(preset, CORE_PRESET, "%s", name);
     return 0;
 }
 
@@ -98,8 +98,8 @@ static int set_rest(PyObject *const *value, nf_loss *loss) {
 }
 
 /* value[OPTIONS] as LOSS_OPTIONS. */
-static int set_options(core_state *state, PyObject *const *value, nf_loss *loss, char preset[16],
-                       int *has_unlabelled) {
+static int set_options(core_state *state, PyObject *const *value, nf_loss *loss,
+                       char preset[CORE_PRESET], int *has_unlabelled) {
     *has_unlabelled = 1;
     if (set_preset(state, value[PRESET], loss, preset) < 0 || set_metrics(value, loss) < 0 ||
         set_exponents(value, loss) < 0 || set_margins(value, loss) < 0 ||
@@ -180,7 +180,7 @@ CORE_FUNCTION(core_loss) {
         return NULL;
     }
     nf_loss loss = nf_loss_weston();
-    char preset[16];
+    char preset[CORE_PRESET];
     options = any_given(value + 4, OPTIONS);
     if (core_given(value[2])) {
         if (!PyObject_TypeCheck(value[2], state->loss_type)) {
@@ -229,7 +229,7 @@ static PyObject *loss_new(PyTypeObject *type, PyObject *args, PyObject *keywords
         return NULL;
     }
     nf_loss loss;
-    char preset[16];
+    char preset[CORE_PRESET];
     int has_unlabelled;
     if (set_options(state, value, &loss, preset, &has_unlabelled) < 0) return NULL;
     return loss_from(state, type, &loss, preset, has_unlabelled);

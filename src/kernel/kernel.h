@@ -1,6 +1,6 @@
 /* The kernel table: what the engine asks of an instruction set.
  *
- * One body (products.inc, contrast.inc) is compiled per element type and instruction set in its own
+ * One body (products.inc, contrast.inc, softmax.inc) is compiled per element type and instruction set in its own
  * unit; every operation sequence is fixed, so all of them give the same bits. Pointers are to the
  * table's element type T (float or double). L = NF_LINE / sizeof(T) elements make one line.
  */
@@ -51,6 +51,39 @@ typedef struct nf_contrast_tile {
     void *work; /* 2 ld elements of scratch */
 } nf_contrast_tile;
 
+/* One side of a loss of exponentials: z(t) = scale t + shift, or, with `product`,
+ * z(t) = scale max(0, sign t + shift) (sign t + offset) whose derivative is taken as
+ * scale sign max(0, sign t + shift): the first factor is a constant, as circle loss wants it. */
+typedef struct nf_softmax_side {
+    bool on, product;
+    double scale, shift, offset, sign;
+} nf_softmax_side;
+
+typedef struct nf_softmax {
+    nf_softmax_side side[2]; /* NF_NEGATIVE, NF_POSITIVE */
+} nf_softmax;
+
+typedef struct nf_softmax_tile {
+    const void *t; /* T (rows, ld) distances */
+    void *slope;   /* T (rows, ld) out */
+    size_t ld, rows, cols;
+    size_t i, j; /* first row and column, where anchors' numbers are indexed */
+    const void *row_class, *col_class;
+    const unsigned char *skip;
+    void *work; /* 2 ld elements of scratch */
+} nf_softmax_tile;
+
+/* What a row has seen of one side so far; begins with peak -INFINITY and 0. */
+typedef struct nf_softmax_row {
+    double peak, sum; /* largest z, sum of exp(z - peak) */
+    double distance, pairs;
+} nf_softmax_row;
+
+/* Per side, numbers T of every row of a set; columns are read to whole lines. */
+typedef struct nf_softmax_anchors {
+    void *shift[2], *factor[2], *constant[2];
+} nf_softmax_anchors;
+
 typedef void (*nf_update_fn)(void *out, size_t ldo, const void *weights, size_t row_step,
                              size_t step, const void *x, size_t ldx, const void *b, size_t ldb,
                              size_t rows, size_t n, size_t d);
@@ -95,6 +128,15 @@ typedef struct nf_kernels {
     /* Terms and weights of the contrastive family on a tile. */
     void (*contrast)(const nf_contrast *contrast, const nf_contrast_tile *tile,
                      nf_contrast_sums *sums);
+
+    /* stats[side][r] of the tile's row r, for the sides that are on. */
+    void (*softmax_stats)(const nf_softmax *softmax, const nf_softmax_tile *tile,
+                          nf_softmax_row *const stats[2]);
+
+    /* slope = sum of factor exp(z - shift) dz/dt + constant over the row as an anchor and the column
+     * as one (NULL: it is none); 0 for pairs not valid and sides that are off. */
+    void (*softmax_weights)(const nf_softmax *softmax, const nf_softmax_tile *tile,
+                            const nf_softmax_anchors *rows, const nf_softmax_anchors *columns);
 } nf_kernels;
 
 /* The table of the context's instruction set. */

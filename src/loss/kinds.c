@@ -6,6 +6,8 @@
 
 #include "loss/margin.h"
 #include "loss/triplet.h"
+#include "loss/npairs.h"
+#include "loss/softmax.h"
 #include "loss/user.h"
 
 /* ---- what a kind takes ------------------------------------------------------------------------ */
@@ -30,6 +32,7 @@ enum {
 
 enum {
     ONE_NUMBER = REDUCTION(MEAN) | REDUCTION(SUM) | REDUCTION(MEAN_NONZERO),
+    OF_POSITIVES = ONE_NUMBER | REDUCTION(MEAN_ANCHORS),
     OF_PAIRS = ONE_NUMBER | REDUCTION(WEIGHTED_MEAN) | REDUCTION(MEAN_SIDES) | REDUCTION(NONE),
 };
 
@@ -45,6 +48,17 @@ static const nf_kind kinds[] = {
     [NF_KIND_TRIPLET] = {nf_triplet_run, TAKES_NEG_MARGIN | TAKES_TRIPLETS | TAKES_SMOOTH,
                          ONE_NUMBER},
     [NF_KIND_MARGIN] = {nf_margin_run, TAKES_NEG_MARGIN | TAKES_BETA, ONE_NUMBER},
+    [NF_KIND_NT_XENT] = {nf_softmax_run, TAKES_TEMPERATURE, OF_POSITIVES},
+    [NF_KIND_SUPCON] = {nf_softmax_run, TAKES_TEMPERATURE, ONE_NUMBER},
+    [NF_KIND_NCA] = {nf_softmax_run, TAKES_TEMPERATURE, ONE_NUMBER},
+    [NF_KIND_MULTI_SIMILARITY] = {nf_softmax_run, TAKES_ALPHA | TAKES_BETA | TAKES_BASE,
+                                  ONE_NUMBER},
+    [NF_KIND_CIRCLE] = {nf_softmax_run, TAKES_NEG_MARGIN | TAKES_GAMMA | TAKES_COSINE_ONLY,
+                        ONE_NUMBER},
+    [NF_KIND_LIFTED] = {nf_softmax_run, TAKES_POS_MARGIN | TAKES_NEG_MARGIN, OF_POSITIVES},
+    [NF_KIND_GENERALIZED_LIFTED] = {nf_softmax_run, TAKES_POS_MARGIN | TAKES_NEG_MARGIN,
+                                    ONE_NUMBER},
+    [NF_KIND_N_PAIRS] = {nf_npairs_run, 0, ONE_NUMBER},
     [NF_KIND_USER] = {nf_user_run, TAKES_METRICS | TAKES_FUNCTION, OF_PAIRS},
 };
 

@@ -63,6 +63,9 @@ typedef struct nf_preset {
     ALL(metric, how), .pos_exponent = (exponent), .neg_exponent = (exponent), \
                       .neg_margin = (margin), .scale = (factor)
 
+#define OTHER(name, metric, how) \
+    ALL(metric, how), .kind = NF_KIND_##name, .pos_exponent = 1, .neg_exponent = 1, .scale = 1
+
 static const nf_preset presets[] = {
     {"weston",
      "same: d^2, different: max(0, 1 - d)^2, d = |a - b|; mean over pairs",
@@ -101,6 +104,40 @@ static const nf_preset presets[] = {
      "1.2, margin 0.2; sum over the number of non-zero parts",
      {CONTRASTIVE(NF_EUCLIDEAN, 1, 0.2, 1, MEAN_NONZERO), .normalize = 1, .kind = NF_KIND_MARGIN,
       .beta = 1.2}},
+    {"nt-xent",
+     "each positive pair (i, j): -log(exp(s_ij / T) / (exp(s_ij / T) + sum of exp(s_in / T) over "
+     "negatives n)), s = cos(a, b), T = 0.07; mean over positive pairs. Also called InfoNCE",
+     {OTHER(NT_XENT, NF_COSINE, MEAN), .temperature = 0.07}},
+    {"supcon",
+     "each row i: log(sum of exp(s_ij / T) over all j) - mean of s_ip / T over positives p, "
+     "s = cos(a, b), T = 0.1; mean of the non-zero terms",
+     {OTHER(SUPCON, NF_COSINE, MEAN_NONZERO), .temperature = 0.1}},
+    {"nca",
+     "each row i: -log(sum of exp(-t_ip / T) over positives p / sum of exp(-t_ij / T) over all j), "
+     "t = |a/|a| - b/|b||^2, T = 1; mean over rows with a positive",
+     {OTHER(NCA, NF_SQEUCLIDEAN, MEAN), .temperature = 1, .normalize = 1}},
+    {"multi-similarity",
+     "each row i: log(1 + sum of exp(-alpha (s_ip - base)) over positives p) / alpha + "
+     "log(1 + sum of exp(beta (s_in - base)) over negatives n) / beta, s = cos(a, b), alpha = 2, "
+     "beta = 50, base = 0.5; mean over rows",
+     {OTHER(MULTI_SIMILARITY, NF_COSINE, MEAN), .alpha = 2, .beta = 50, .base = 0.5}},
+    {"circle",
+     "each row i: log(1 + (sum of exp(-gamma max(0, 1 + m - s_ip) (s_ip - 1 + m)) over positives "
+     "p) * (sum of exp(gamma max(0, s_in + m) (s_in - m)) over negatives n)), s = cos(a, b), "
+     "m = 0.4 (--margin), gamma = 80; the max factors are constants; mean of the non-zero terms",
+     {OTHER(CIRCLE, NF_COSINE, MEAN_NONZERO), .neg_margin = 0.4, .gamma = 80}},
+    {"lifted",
+     "each positive pair (i, j): max(0, log(sum of exp(1 - t_in) over negatives n of i + of "
+     "exp(1 - t_jn) over those of j) + t_ij)^2 / 2, t = |a/|a| - b/|b||; mean over positive pairs",
+     {OTHER(LIFTED, NF_EUCLIDEAN, MEAN), .neg_margin = 1, .normalize = 1}},
+    {"generalized-lifted",
+     "each row i: max(0, log(sum of exp(t_ip) over positives p) + log(sum of exp(1 - t_in) over "
+     "negatives n)), t = |a/|a| - b/|b||; mean over rows",
+     {OTHER(GENERALIZED_LIFTED, NF_EUCLIDEAN, MEAN), .neg_margin = 1, .normalize = 1}},
+    {"n-pairs",
+     "each class c with its first two rows a_c, p_c: -log(exp(a_c.p_c) / sum of exp(a_c.p_k) over "
+     "classes k), rows divided by their length; mean over classes",
+     {OTHER(N_PAIRS, NF_DOT, MEAN), .normalize = 1}},
 };
 
 #define NF_PRESETS (sizeof presets / sizeof presets[0])

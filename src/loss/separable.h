@@ -44,9 +44,4 @@ typedef struct nf_separable {
 nf_status nf_separable_run(nf_context *context, nf_separable *state,
                            nf_loss_result *result) NF_MUST_USE;
 
-/* Class of row or column `at` of a strip. */
-static inline int64_t nf_strip_class(nf_type type, const void *classes, size_t at) {
-    return type == NF_FLOAT32 ? ((const int32_t *)classes)[at] : ((const int64_t *)classes)[at];
-}
-
 #endif

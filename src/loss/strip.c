@@ -113,6 +113,18 @@ static void find_sides(const nf_strip_state *state, nf_strip *strip) {
     strip->any[NF_NEGATIVE] = !(a[0] == last_a && b[0] == last_b && a[0] == b[0]);
 }
 
+static int64_t class_at(nf_type type, const void *classes, size_t at) {
+    return type == NF_FLOAT32 ? ((const int32_t *)classes)[at] : ((const int64_t *)classes)[at];
+}
+
+void nf_strip_positives(const nf_strip *strip, size_t r, size_t *first, size_t *stop) {
+    const int64_t own = class_at(strip->type, strip->row_class, r);
+    *first = 0;
+    while (*first < strip->cols && class_at(strip->type, strip->col_class, *first) < own) ++*first;
+    *stop = *first;
+    while (*stop < strip->cols && class_at(strip->type, strip->col_class, *stop) == own) ++*stop;
+}
+
 static void fill_classes(const nf_strip_state *state, nf_strip_tile *tile) {
     const nf_strip *strip = &tile->strip;
     const int64_t *a = state->pass->own->set.class_of + strip->i;

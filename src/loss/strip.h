@@ -40,6 +40,9 @@ typedef struct nf_strip {
     void *work;                /* 4 ld elements of scratch */
 } nf_strip;
 
+/* The positives of row r: columns are in class order, so they are one range. */
+void nf_strip_positives(const nf_strip *strip, size_t r, size_t *first, size_t *stop);
+
 /* 0, or a number that ends the pass with NF_ERR_CALLBACK. */
 typedef int (*nf_strip_fn)(void *user, const nf_strip *strip);
 

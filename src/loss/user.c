@@ -102,13 +102,8 @@ static int user_strip(void *user, const nf_strip *strip) {
     nf_separable_sums *sums = &state->block[strip->block];
     int failure = 0;
     for (size_t r = 0; r < strip->rows && failure == 0; r++) {
-        const int64_t own = nf_strip_class(strip->type, strip->row_class, r);
-        size_t first = 0, stop;
-        while (first < strip->cols && nf_strip_class(strip->type, strip->col_class, first) < own)
-            first++;
-        for (stop = first; stop < strip->cols; stop++) {
-            if (nf_strip_class(strip->type, strip->col_class, stop) != own) break;
-        }
+        size_t first, stop;
+        nf_strip_positives(strip, r, &first, &stop);
         failure = one_range(state, NF_NEGATIVE, strip, r, 0, first, sums);
         if (failure == 0) failure = one_range(state, NF_POSITIVE, strip, r, first, stop, sums);
         if (failure == 0)

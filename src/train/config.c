@@ -54,15 +54,27 @@ static void put_double(writer *w, const char *key, double value) {
     put(w, key, text);
 }
 
+static void put_number(writer *w, const nf_loss *loss, const char *field, double value) {
+    char key[40];
+    snprintf(key, sizeof key, "loss.%.32s", field);
+    if (nf_loss_takes(loss->kind, field)) put_double(w, key, value);
+}
+
 static void put_loss(writer *w, const nf_loss *loss) {
+    put(w, "loss.kind", nf_loss_kind_name(loss->kind));
     put(w, "loss.pos_metric", nf_metric_name(loss->pos_metric));
     put(w, "loss.neg_metric", nf_metric_name(loss->neg_metric));
-    put_double(w, "loss.pos_exponent", loss->pos_exponent);
-    put_double(w, "loss.neg_exponent", loss->neg_exponent);
-    put_double(w, "loss.pos_margin", loss->pos_margin);
-    put_double(w, "loss.neg_margin", loss->neg_margin);
-    put_double(w, "loss.pos_weight", loss->pos_weight);
-    put_double(w, "loss.neg_weight", loss->neg_weight);
+    put_number(w, loss, "pos_exponent", loss->pos_exponent);
+    put_number(w, loss, "neg_exponent", loss->neg_exponent);
+    put_number(w, loss, "pos_margin", loss->pos_margin);
+    put_number(w, loss, "neg_margin", loss->neg_margin);
+    put_number(w, loss, "pos_weight", loss->pos_weight);
+    put_number(w, loss, "neg_weight", loss->neg_weight);
+    put_number(w, loss, "temperature", loss->temperature);
+    put_number(w, loss, "alpha", loss->alpha);
+    put_number(w, loss, "beta", loss->beta);
+    put_number(w, loss, "base", loss->base);
+    put_number(w, loss, "gamma", loss->gamma);
     put_double(w, "loss.scale", loss->scale);
     put_count(w, "loss.normalize", loss->normalize != 0);
     put(w, "loss.reduction", nf_reduction_name(loss->reduction));

@@ -50,7 +50,8 @@ static void judge_distances(nf_run *run, double *positive, size_t p, double *neg
     double median = (negative[(n - 1) / 2] + negative[n / 2]) / 2;
     double margin = run->options.loss.neg_margin;
     run->report.median_distance = median;
-    if (!(median > 0 && margin > 0)) return; /* dot products, or all rows equal */
+    if (run->options.loss.kind != NF_KIND_CONTRASTIVE) return; /* whose margins are no distances */
+    if (!(median > 0 && margin > 0)) return;                   /* dot products, or all rows equal */
     if (median > 3 * margin || median < margin / 3) {
         run->report.suggested_margin = median;
         nf_warn(
@@ -105,6 +106,33 @@ static void fill_event(nf_run *run, const nf_loss_result *result, nf_train_event
     run->first_negative = result->mean_negative_distance;
 }
 
+static bool separable(const nf_loss *loss) {
+    return loss->kind == NF_KIND_CONTRASTIVE || loss->kind == NF_KIND_USER;
+}
+
+/* A loss that has terms for sampled pairs: of another one only the distances are looked at. */
+static nf_loss loss_of_pairs(const nf_loss *loss) {
+    if (separable(loss)) return *loss;
+    nf_loss pairs = nf_loss_weston();
+    pairs.pos_metric = pairs.neg_metric = loss->pos_metric;
+    pairs.normalize = loss->normalize;
+    pairs.stats = 1;
+    return pairs;
+}
+
+/* The loss at the start is that of the first batch. */
+static nf_status first_batch(nf_run *run, nf_train_event *event) {
+    nf_loss_result result;
+    nf_status status = run->source.load(run, 0);
+    if (status == NF_OK) {
+        status = nf_model_forward(run->context, run->model, run->parameter, &run->a, run->rows);
+    }
+    if (status == NF_OK) status = run->source.loss(run, &result);
+    if (status != NF_OK) return status;
+    event->loss = result.value;
+    return NF_OK;
+}
+
 nf_status nf_diagnose(nf_run *run, nf_train_event *event) {
     nf_context *context = run->context;
     nf_scope scope = nf_scope_enter(context);
@@ -129,9 +157,11 @@ nf_status nf_diagnose(nf_run *run, nf_train_event *event) {
         nf_matrix right = nf_matrix_f32(y[1], sample.count, d);
         nf_loss_result result;
         nf_matrix_out none = {0};
-        status = nf_loss_rows(context, &run->options.loss, left, right, sample.same, NULL, NULL,
-                              &result, none, none);
+        const nf_loss loss = loss_of_pairs(&run->options.loss);
+        status =
+            nf_loss_rows(context, &loss, left, right, sample.same, NULL, NULL, &result, none, none);
         if (status == NF_OK) fill_event(run, &result, event);
+        if (status == NF_OK && !separable(&run->options.loss)) status = first_batch(run, event);
         if (status == NF_OK) status = distances(run, left, right, distance);
         if (status == NF_OK) status = split_sides(run, distance, &sample);
     }

@@ -78,6 +78,13 @@ nf_status nf_train_options_check(nf_context *context, const nf_train_options *o,
         status = nf_fail(context, NF_ERR_ARG,
                          "loss.reduction is none: training needs one number; use mean-sides");
     }
+    if (status == NF_OK && !nf_loss_takes(o->loss.kind, "pos_metric") &&
+        (!labels || o->sampling == NF_SAMPLE_PAIRS)) {
+        status = nf_fail(context, NF_ERR_ARG,
+                         "a loss of kind %s compares the pairs of a row with each other: train on "
+                         "labelled rows with another sampling than pairs",
+                         nf_loss_kind_name(o->loss.kind));
+    }
     if (status == NF_OK) status = check_enums(context, o);
     if (status == NF_OK) status = check_sizes(context, o, labels);
     if (status == NF_OK) {

@@ -1,0 +1,70 @@
+/* Losses that are sums of exponentials over the pairs of an anchor: a pass for the statistics of every
+ * row, one over positives where terms are pairs, and one for the gradient. See doc/math/softmax.md. */
+#ifndef NF_LOSS_SOFTMAX_H
+#define NF_LOSS_SOFTMAX_H
+
+#include "loss/strip.h"
+
+/* Numbers of one anchor per side: its weights are factor exp(z - shift) dz/dt + constant. */
+typedef struct nf_anchor_numbers {
+    double shift[2], factor[2], constant[2];
+} nf_anchor_numbers;
+
+/* Rows that take gradient; `anchor` says whether terms start from them. */
+typedef struct nf_anchors {
+    nf_strip_set set;
+    size_t count;
+    bool anchor;
+    nf_softmax_row *stats[2];  /* (count) */
+    nf_softmax_anchors number; /* of the element type */
+    /* Losses whose terms are positive pairs (positives.c): */
+    double *log_sum; /* of the negatives' exp(z); -INFINITY without any */
+    double *weight;  /* of every term of the row, up to `common` */
+    double *pull;    /* derivative of the loss with respect to log_sum */
+    double *sum;     /* gradient sums; NULL: not wanted */
+} nf_anchors;
+
+/* Sums over the terms of a block of rows. */
+typedef struct nf_term_sums {
+    double value; /* weighted */
+    uint64_t terms, active;
+} nf_term_sums;
+
+typedef struct nf_softmax_state {
+    const nf_tiled_job *job;
+    const nf_kernels *kernels;
+    nf_type type;
+    nf_softmax softmax;
+    bool of_pairs; /* terms are positive pairs, not anchors */
+    int sets;      /* 1 within one set, else 2 */
+    nf_anchors side[2];
+    nf_anchors *own, *other; /* of the pass that runs */
+    nf_term_sums *block, total;
+    double common; /* factor of value and gradient */
+    nf_loss_result result;
+} nf_softmax_state;
+
+/* Everything but the outputs: value and counts in state->result, finished gradient sums of both
+ * sides, checked against the type. */
+nf_status nf_softmax_compute(nf_context *context, const nf_tiled_job *job,
+                             nf_softmax_state *state) NF_MUST_USE;
+
+nf_status nf_softmax_run(nf_context *context, const nf_tiled_job *job,
+                         nf_loss_result *result) NF_MUST_USE;
+
+/* The sides' exponents, of every kind. */
+nf_softmax nf_softmax_exponents(const nf_loss *loss);
+
+double nf_log_sum(const nf_softmax_row *row);
+
+/* anchors.c: the term of an anchor from its statistics (negatives, positives) and its numbers for
+ * weight 1; *counts tells whether it is one of the terms a mean is over. */
+double nf_anchor_term(const nf_loss *loss, const nf_softmax_row *negative,
+                      const nf_softmax_row *positive, nf_anchor_numbers *numbers, bool *counts);
+
+/* positives.c: log_sum and weight are made, then the terms of all positive pairs with `pull`. */
+nf_status nf_positives_gather(nf_context *context, nf_softmax_state *state) NF_MUST_USE;
+/* Slopes of the strip's positive pairs. */
+void nf_positives_slopes(const nf_softmax_state *state, const nf_strip *strip);
+
+#endif
