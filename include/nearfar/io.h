@@ -246,6 +246,11 @@ NF_API const char *nf_format_name(nf_format format);
 NF_API NF_MUST_USE nf_status nf_table_load(nf_context *context, const char *source,
                                            const nf_csv_options *options, nf_table **out);
 
+/* The bundled set itself (UCI handwritten digits, 8 x 8 pixels of 0 .. 16), whatever files there are:
+ * x (n, 64) float32, labels 0 .. 9. All 1797 rows, or one of its fixed halves of 901 and 896. */
+typedef enum nf_digits { NF_DIGITS_ALL = 0, NF_DIGITS_TRAIN, NF_DIGITS_TEST } nf_digits;
+NF_API NF_MUST_USE nf_status nf_digits_load(nf_context *context, nf_digits subset, nf_table **out);
+
 /* Load a single array (labels, same, weights, ids, indices) from .npy, .npz:member, IDX or a CSV or
  * text file: one column gives (n), exact int64 or uint64 if all cells are integers, else float64;
  * several give float64 (n, d). */

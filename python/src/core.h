@@ -174,6 +174,7 @@ CORE_FUNCTION(core_train);
 CORE_FUNCTION(core_train_rows);
 CORE_FUNCTION(core_evaluate);
 CORE_FUNCTION(core_load_table);
+CORE_FUNCTION(core_load_digits);
 PyObject *core_jax_targets(PyObject *module, PyObject *unused);
 PyObject *core_train_defaults(PyObject *module, PyObject *unused);
 PyObject *core_default_training_loss(PyObject *module, PyObject *unused);

@@ -75,6 +75,7 @@ static PyMethodDef functions[] = {
     FUNCTION("train", core_train, NULL),
     FUNCTION("train_rows", core_train_rows, NULL),
     FUNCTION("load_table", core_load_table, NULL),
+    FUNCTION("load_digits", core_load_digits, NULL),
     {"jax_targets", core_jax_targets, METH_NOARGS, NULL},
     {"train_defaults", core_train_defaults, METH_NOARGS, NULL},
     {"default_training_loss", core_default_training_loss, METH_NOARGS, NULL},

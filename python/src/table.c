@@ -44,6 +44,38 @@ static PyObject *as_tuple(core_state *state, const nf_table *table) {
     return tuple;
 }
 
+/* The table that a call has read, and the end of the call. */
+static PyObject *finish(core_call *call, core_state *state, nf_status status, nf_table *table) {
+    PyObject *answer = NULL;
+    core_callback_enter(call);
+    call->thread = NULL;
+    if (status == NF_OK) {
+        answer = as_tuple(state, table);
+        nf_table_free(call->context, table);
+    }
+    if (core_leave(call, status) < 0) Py_CLEAR(answer);
+    return answer;
+}
+
+static const char *const digits_names[] = {"subset", NULL};
+static const core_signature digits_signature = {"load_digits", 1, 1, digits_names};
+
+CORE_FUNCTION(core_load_digits) {
+    static const char *const subsets[] = {"all", "train", "test", NULL}; /* as nf_digits */
+    core_state *state = PyModule_GetState(module);
+    PyObject *value[1] = {NULL};
+    int subset = NF_DIGITS_ALL;
+    core_call call;
+    if (core_arguments(&digits_signature, args, nargs, keywords, value) < 0 ||
+        core_choice(value[0], "subset", subsets, &subset) < 0 ||
+        core_enter(&call, state, 1e9) < 0) {
+        return NULL;
+    }
+    nf_table *table = NULL;
+    nf_status status = nf_digits_load(call.context, (nf_digits)subset, &table);
+    return finish(&call, state, status, table);
+}
+
 static const char *const load_names[] = {"source", NULL};
 static const core_signature load_signature = {"load_table", 1, 1, load_names};
 
@@ -58,13 +90,7 @@ CORE_FUNCTION(core_load_table) {
     nf_table *table = NULL;
     if (core_enter(&call, state, 1e9) == 0) {
         nf_status status = nf_table_load(call.context, PyBytes_AsString(path), NULL, &table);
-        core_callback_enter(&call);
-        call.thread = NULL;
-        if (status == NF_OK) {
-            answer = as_tuple(state, table);
-            nf_table_free(call.context, table);
-        }
-        if (core_leave(&call, status) < 0) Py_CLEAR(answer);
+        answer = finish(&call, state, status, table);
     }
     Py_DECREF(path);
     return answer;

@@ -190,9 +190,11 @@ nf_status nf_npz_first(nf_context *context, const void *bytes, size_t size,
 
 /* ---- bundled digits (digits.c) -------------------------------------------------------------- */
 
-/* True for "digits", "digits-train" and "digits-test". */
+/* True for "digits", "digits-train" and "digits-test" unless a file has that name. */
 bool nf_digits_known(const char *source);
-nf_status nf_digits_load(nf_context *context, const char *source, nf_table **out) NF_MUST_USE;
+
+/* The subset of a known name. */
+nf_digits nf_digits_subset(const char *source);
 
 nf_status nf_table_new(nf_context *context, nf_table **table) NF_MUST_USE;
 

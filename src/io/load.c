@@ -118,7 +118,8 @@ nf_status nf_table_load(nf_context *context, const char *source, const nf_csv_op
     nf_source from;
     nf_table *table = NULL;
     if (nf_digits_known(source)) {
-        return nf_scope_leave(context, scope, nf_digits_load(context, source, out));
+        nf_digits subset = nf_digits_subset(source);
+        return nf_scope_leave(context, scope, nf_digits_load(context, subset, out));
     }
     nf_status status = nf_source_open(context, source, &from);
     if (status == NF_OK) {
@@ -194,7 +195,7 @@ nf_status nf_labels_load(nf_context *context, const char *source, const nf_csv_o
     nf_source from;
     if (nf_digits_known(source)) {
         nf_table *table = NULL;
-        nf_status loaded = nf_digits_load(context, source, &table);
+        nf_status loaded = nf_digits_load(context, nf_digits_subset(source), &table);
         if (loaded == NF_OK) {
             drop_features(context, table);
             *out = table;

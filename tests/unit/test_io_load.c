@@ -28,6 +28,33 @@ static const char *text_file(const char *name, const char *text) {
     return path;
 }
 
+/* A file of the set's name goes first for nf_table_load and means nothing to nf_digits_load. */
+static void digits_whatever_files_there_are(void **state) {
+    (void)state;
+    char folder[4096], *old = getcwd(NULL, 0);
+    assert_non_null(old);
+    nf_table *file = NULL, *set = NULL, *again = NULL;
+    assert_ok(ctx, nf_table_load(ctx, "digits-test", NULL, &set));
+    snprintf(folder, sizeof folder, "%s", text_file("digits-test", "1,2\n3,4\n"));
+    *strrchr(folder, '/') = '\0';
+    assert_int_equal(chdir(folder), 0);
+    nf_status loaded = nf_table_load(ctx, "digits-test", NULL, &file);
+    nf_status bundled = nf_digits_load(ctx, NF_DIGITS_TEST, &again);
+    assert_int_equal(chdir(old), 0);
+    free(old);
+    assert_ok(ctx, loaded);
+    assert_ok(ctx, bundled);
+    assert_int_equal(file->x->shape[0], 2);
+    assert_int_equal(again->x->shape[0], 896);
+    assert_memory_equal(again->x->data, set->x->data, set->x->count * sizeof(float));
+    assert_memory_equal(again->labels->data, set->labels->data, 896 * sizeof(int64_t));
+    nf_table_free(ctx, file);
+    nf_table_free(ctx, set);
+    nf_table_free(ctx, again);
+    assert_int_equal(nf_digits_load(ctx, (nf_digits)3, &again), NF_ERR_ARG);
+    assert_string_equal(nf_context_error(ctx)->message, "subset is 3: it must be one of nf_digits");
+}
+
 static void digits_are_the_published_set(void **state) {
     (void)state;
     nf_table *all = NULL, *train = NULL, *test = NULL;
@@ -324,6 +351,7 @@ static void formats_are_recognised(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(digits_are_the_published_set),
+        cmocka_unit_test(digits_whatever_files_there_are),
         cmocka_unit_test(npy_and_gzip_load_as_tables),
         cmocka_unit_test(npz_uses_usual_names),
         cmocka_unit_test(labels_from_any_file),

@@ -225,6 +225,13 @@ static nf_status table_load(nf_context *context, const job *j) {
     return done_table(context, status, table);
 }
 
+static nf_status digits_load(nf_context *context, const job *j) {
+    (void)j;
+    nf_table *table = NULL;
+    nf_status status = nf_digits_load(context, NF_DIGITS_TRAIN, &table);
+    return done_table(context, status, table);
+}
+
 static nf_status labels_load(nf_context *context, const job *j) {
     nf_table *table = NULL;
     nf_status status = nf_labels_load(context, j->path, NULL, &table);
@@ -320,6 +327,7 @@ static job jobs[] = {
     {"table npy.gz", table_load, DATA("c_f4.npy.gz"), NULL, 0},
     {"table csv", table_load, table_csv, NULL, 0},
     {"table digits", table_load, "digits-test", NULL, 0},
+    {"digits", digits_load, NULL, NULL, 0},
     {"table svmlight", table_load, SEED("svmlight/ok"), NULL, 0},
     {"labels text", labels_load, labels_txt, NULL, 0},
     {"labels npz", labels_load, DATA("xy.npz"), NULL, 0},
