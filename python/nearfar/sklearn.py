@@ -1,5 +1,7 @@
 """scikit-learn estimators: an embedding learned from labels, and one learned from pairs."""
 
+from numbers import Real
+
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.metrics import roc_auc_score
@@ -24,14 +26,17 @@ _DEFAULT = {**_core.Model(1).options, **_core.train_defaults()}
 
 
 def _best_threshold(distance, same, strategy, min_rate, beta):
-    """The smallest threshold t that is best by the strategy, when pairs at distance <= t are
-    accepted. Candidates: every distance, and one below all (accept nothing)."""
+    """The threshold t that is best by the strategy, when pairs at distance <= t are accepted; of
+    equals the largest for "f_beta" and "max_tnr" (more positives at no cost), else the smallest.
+    Candidates: every distance, and -inf (accept nothing)."""
     if strategy not in ("accuracy", "f_beta", "max_tpr", "max_tnr"):
         raise ValueError(f"strategy is {strategy!r}: it must be 'accuracy', 'f_beta', 'max_tpr' or "
                          "'max_tnr'")
     if strategy.startswith("max_") and (min_rate is None or not 0 <= min_rate <= 1):
         raise ValueError(f"min_rate is {min_rate!r}: strategy '{strategy}' needs a number from 0 "
                          "to 1")
+    if strategy == "f_beta" and not (isinstance(beta, Real) and beta >= 0):
+        raise ValueError(f"beta is {beta!r}: it must be a number from 0")
     positives, negatives = np.count_nonzero(same), np.count_nonzero(~same)
     if positives == 0 or negatives == 0:
         raise ValueError("a threshold needs pairs of both kinds: some with the same label and some "
@@ -39,19 +44,21 @@ def _best_threshold(distance, same, strategy, min_rate, beta):
     order = np.argsort(distance, kind="stable")
     sorted_distance = distance[order]
     last = np.append(np.flatnonzero(np.diff(sorted_distance)), len(order) - 1)
-    candidates = np.append(np.nextafter(sorted_distance[0], -np.inf), sorted_distance[last])
+    candidates = np.append(-np.inf, sorted_distance[last])
     true = np.append(0, np.cumsum(same[order])[last])
     false = np.append(0, np.cumsum(~same[order])[last])
     tpr, tnr = true / positives, 1 - false / negatives
     if strategy == "accuracy":
         quality = true + negatives - false
     elif strategy == "f_beta":
-        quality = (1 + beta**2) * true / (true + false + beta**2 * positives)
+        accepted = true + false  # nothing accepted is no precision at all, and 0
+        quality = (1 + beta**2) * true / np.where(accepted, accepted + beta**2 * positives, 1)
     elif strategy == "max_tpr":
         quality = np.where(tnr >= min_rate, tpr, -1)
     else:
         quality = np.where(tpr >= min_rate, tnr, -1)
-    return float(candidates[np.argmax(quality)])
+    best = np.flatnonzero(quality == quality.max())
+    return float(candidates[best[-1 if strategy in ("f_beta", "max_tnr") else 0]])
 
 
 # ---- what both estimators are -------------------------------------------------------------------
@@ -397,6 +404,8 @@ class PairClassifier(_Embedding):
     def set_threshold(self, threshold):
         """Use this distance as threshold."""
         check_is_fitted(self, "coefs_")
+        if not isinstance(threshold, Real):
+            raise ValueError(f"threshold is {threshold!r}: it must be a number")
         self.threshold_ = float(threshold)
         return self
 
