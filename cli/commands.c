@@ -66,10 +66,12 @@ const cli_command cli_commands[] = {
     {.name = "loss",
      .bit = ON_LOSS,
      .summary = "loss and gradient: all pairs, a pair list, rows, or a reference set",
-     .usage = {"loss X --labels FILE|:COLUMN [options]", "loss X --pairs FILE [options]",
-               "loss --left FILE --right FILE --same FILE [options]",
-               "loss Q --labels FILE --reference R --reference-labels FILE [--ids FILE "
-               "--reference-ids FILE]"},
+     .usage =
+         {"loss X --labels FILE|:COLUMN [options]", "loss X --pairs FILE [options]",
+          "loss --left FILE --right FILE --same FILE [options]",
+          "loss X --label-sets FILE|--soft FILE [--row-weights FILE] [--groups FILE] [options]",
+          "loss Q --labels FILE --reference R --reference-labels FILE [--ids FILE "
+          "--reference-ids FILE]"},
      .examples = {{"nearfar loss emb.npy --labels y.npy", "all pairs of labelled rows, eq. (3)"},
                   {"nearfar loss emb.npy --labels y.npy --loss hinge --margin 10 --grad g.npy",
                    "with the gradient"},

@@ -1,4 +1,4 @@
-/* nearfar loss: one loss in four forms, which differ in the pairs they see. */
+/* nearfar loss: one loss in several forms, which differ in the pairs they see. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -33,7 +33,7 @@ static int refuse_with(cli *app, const cli_option_id *ids, size_t count, const c
         if (!cli_given(app, ids[i])) continue;
         return cli_fail(app, CLI_USAGE,
                         "--%s does not go with %s; 'nearfar loss --help' shows the "
-                        "four forms",
+                        "forms",
                         cli_options[ids[i]].name, name);
     }
     return CLI_OK;
@@ -71,7 +71,7 @@ static int choose_form(cli *app, form *out) {
     if (app->args.operands == 0) {
         return cli_fail(app, CLI_USAGE,
                         "loss needs rows: nearfar loss X --labels FILE, or --left "
-                        "--right --same; 'nearfar loss --help' shows the four forms");
+                        "--right --same; 'nearfar loss --help' shows the forms");
     }
     if (cli_given(app, OPT_PAIR_LIST)) {
         *out = FORM_PAIRS;
