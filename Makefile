@@ -10,6 +10,7 @@ PYTHON     := $(VENV)/bin/python
 REQUIRES   := tests/python/requirements.txt
 PACKAGE_VENV := .venv-package
 FRAMEWORKS := torch tensorflow jax
+BENCH_VENV := .venv-bench
 
 CONFIGURE := cmake -S . -G Ninja -DNF_WERROR=ON
 CTEST     := ctest --output-on-failure --no-tests=error
@@ -19,9 +20,10 @@ export NEARFAR_BIN := $(abspath $(BUILD))/cli/nearfar
 export NEARFAR_LIB := $(abspath $(BUILD))/src/libnearfar.so
 
 .DEFAULT_GOAL := all
-.PHONY: all demo bench test check checks lint test-c test-cli test-python test-sanitized test-long \
-        test-package test-frameworks $(addprefix test-,$(FRAMEWORKS)) wheel install uninstall \
-        format format-check clean distclean help needs-build needs-test needs-long
+.PHONY: all demo bench bench-setup bench-peers bench-report test check checks lint test-c test-cli \
+        test-python test-sanitized test-long test-package test-frameworks \
+        $(addprefix test-,$(FRAMEWORKS)) wheel install uninstall format format-check clean \
+        distclean help needs-build needs-test needs-long needs-bench
 
 all: $(BUILD)/build.ninja ## build the library and the program
 	@cmake --build $(BUILD)
@@ -33,6 +35,16 @@ demo: $(BUILD)/build.ninja ## train on half of the bundled digits, evaluate the 
 bench: $(BUILD)/build.ninja ## time the engine against the machine's ceiling, one JSON line a case
 	@cmake --build $(BUILD) --target nearfar_bench
 	@$(BUILD)/bench/nearfar_bench $(BENCH)
+
+bench-setup: wheel | needs-bench ## an environment for each peer of bench-peers (2 GB, some minutes)
+	@bench/peers/setup $(BENCH_VENV) dist/*.whl
+
+bench-peers: bench-setup ## time nearfar beside its peers (15 minutes; PEERS="--long --threads 2")
+	@$(BENCH_VENV)/nearfar/bin/python bench/peers/run.py $(PEERS)
+	@$(MAKE) --no-print-directory bench-report
+
+bench-report: ## tables and plots of doc/benchmarks.md from the last bench-peers
+	@$(BENCH_VENV)/nearfar/bin/python bench/peers/report.py out/bench/peers.jsonl doc
 
 # ---- tests --------------------------------------------------------------------------------------
 
@@ -108,6 +120,9 @@ needs-test:
 
 needs-long:
 	@tools/install-dependencies build test long
+
+needs-bench:
+	@tools/install-dependencies test bench
 
 $(BUILD)/build.ninja: | needs-build
 	@$(CONFIGURE) -B $(BUILD) -DCMAKE_INSTALL_PREFIX="$(PREFIX)"
