@@ -24,13 +24,15 @@ from ._onnx import export_onnx
 from .bank import MemoryBank
 from .data import load_digits, load_table
 from .losses import ContrastiveLoss
+from .margin import MarginResult, margin_loss
 from .model import Model
 from .train import Trainer, TrainingWarning, training_loss
 
 __all__ = [
-    "ContrastiveLoss", "Evaluation", "LossCounts", "LossResult", "MemoryBank", "Model", "Pairs",
-    "Partition", "TrainEvent", "TrainReport", "Trainer", "TrainingWarning", "class_indices",
-    "evaluate", "export_onnx", "get_num_threads", "instruction_set", "knn", "load_digits",
-    "load_table", "loss", "mine", "pair_distances", "pair_indices", "pairwise_distances",
-    "partition", "pdist", "presets", "sample_pairs", "set_num_threads", "training_loss",
+    "ContrastiveLoss", "Evaluation", "LossCounts", "LossResult", "MarginResult", "MemoryBank",
+    "Model", "Pairs", "Partition", "TrainEvent", "TrainReport", "Trainer", "TrainingWarning",
+    "class_indices", "evaluate", "export_onnx", "get_num_threads", "instruction_set", "knn",
+    "load_digits", "load_table", "loss", "margin_loss", "mine", "pair_distances", "pair_indices",
+    "pairwise_distances", "partition", "pdist", "presets", "sample_pairs", "set_num_threads",
+    "training_loss",
 ]

@@ -31,7 +31,7 @@ version: str
 class LossCounts(
     structseq[Any],
     tuple[
-        int, int, int, int, int, int | None, float | None, float | None,
+        int, int, int, int, int, int | None, float | None, float | None, int, int,
     ],
 ):
     @property
@@ -50,6 +50,10 @@ class LossCounts(
     def mean_positive_distance(self) -> float | None: ...
     @property
     def mean_negative_distance(self) -> float | None: ...
+    @property
+    def terms(self) -> int: ...
+    @property
+    def active_terms(self) -> int: ...
 
 # `grad` is a pair of arrays for rows() and reference(), one array otherwise, None if not wanted.
 @final
@@ -333,6 +337,12 @@ def sample_pairs(
     labels: ArrayLike, count: SupportsIndex, *, positive_fraction: float = 0.5,
     replace: bool = True, seed: SupportsIndex = 0, unlabelled: Literal[-1] | None = -1,
 ) -> Pairs: ...
+def margin_loss(
+    x: ArrayLike, labels: ArrayLike, beta: ArrayLike, *, margin: float | None = None,
+    nu: float | None = None, metric: _Metric | None = None, normalize: bool | None = None,
+    reduction: _Reduction | None = None, gradient: bool = True,
+    unlabelled: Literal[-1] | None = -1,
+) -> tuple[LossResult, NDArray[np.float64]]: ...
 def mine(
     x: ArrayLike, labels: ArrayLike, miner: str, *, metric: _Metric | None = None,
     normalize: bool | None = None, pos_margin: float | None = None,

@@ -13,7 +13,9 @@ static PyObject *counts_of(core_state *state, const nf_loss_result *r) {
         core_set(counts, 1, PyLong_FromUnsignedLongLong(r->negative_pairs)) < 0 ||
         core_set(counts, 2, PyLong_FromUnsignedLongLong(r->active_negative)) < 0 ||
         core_set(counts, 3, PyLong_FromUnsignedLongLong(r->coincident_negatives)) < 0 ||
-        core_set(counts, 4, PyLong_FromUnsignedLongLong(r->zero_rows)) < 0) {
+        core_set(counts, 4, PyLong_FromUnsignedLongLong(r->zero_rows)) < 0 ||
+        core_set(counts, 8, PyLong_FromUnsignedLongLong(r->terms)) < 0 ||
+        core_set(counts, 9, PyLong_FromUnsignedLongLong(r->active_terms)) < 0) {
         Py_DECREF(counts);
         return NULL;
     }

@@ -68,6 +68,7 @@ static PyMethodDef functions[] = {
     FUNCTION("class_indices", core_class_indices, core_doc_class_indices),
     FUNCTION("pair_indices", core_pair_indices, core_doc_pair_indices),
     FUNCTION("sample_pairs", core_sample_pairs, core_doc_sample_pairs),
+    FUNCTION("margin_loss", core_margin_loss, NULL),
     FUNCTION("mine", core_mine, NULL),
     FUNCTION("mine_hard", core_mine_hard, NULL),
     FUNCTION("loss", core_loss, core_doc_loss),
@@ -107,6 +108,8 @@ FIELDS(loss_counts) = {{"positive_pairs", "pairs with the same label"},
                        {"active_positive", "positives whose term is above 0; None without stats"},
                        {"mean_positive_distance", "mean t+; None without stats"},
                        {"mean_negative_distance", "mean t-; None without stats"},
+                       {"terms", "terms that are no single pairs, such as triplets; else 0"},
+                       {"active_terms", "those above 0"},
                        {NULL, NULL}};
 FIELDS(pairs_fields) = {{"i", "(p) int64"},
                         {"j", "(p) int64"},
@@ -179,7 +182,7 @@ int core_add_result_types(PyObject *module, core_state *state) {
     if (add_result(module, &state->loss_result, "nearfar.LossResult",
                    "What a loss gives: value, gradient and counts.", loss_result, 3) < 0 ||
         add_result(module, &state->loss_counts, "nearfar.LossCounts",
-                   "Numbers of pairs behind a loss.", loss_counts, 8) < 0 ||
+                   "Numbers of pairs behind a loss.", loss_counts, 10) < 0 ||
         add_result(module, &state->pairs, "nearfar.Pairs", "A list of pairs.", pairs_fields, 4) <
             0 ||
         add_result(module, &state->partition, "nearfar.Partition", "Rows grouped by class.",
