@@ -129,9 +129,11 @@ typedef struct nf_kernels {
     void (*contrast)(const nf_contrast *contrast, const nf_contrast_tile *tile,
                      nf_contrast_sums *sums);
 
-    /* stats[side][r] of the tile's row r, for the sides that are on. */
+    /* stats[side][r] of the tile's row r, for the sides that are on; or [c] of its column c. */
     void (*softmax_stats)(const nf_softmax *softmax, const nf_softmax_tile *tile,
                           nf_softmax_row *const stats[2]);
+    void (*softmax_column_stats)(const nf_softmax *softmax, const nf_softmax_tile *tile,
+                                 nf_softmax_row *const stats[2]);
 
     /* slope = sum of factor exp(z - shift) dz/dt + constant over the row as an anchor and the column
      * as one (NULL: it is none); 0 for pairs not valid and sides that are off. */

@@ -57,8 +57,14 @@ static double t_at(const nf_strip *strip, size_t at) {
                                      : ((const double *)strip->t)[at];
 }
 
+static void add_term(const nf_positive *positive, double weight, nf_term_sums *sums) {
+    sums->value += weight * positive->value;
+    sums->terms++;
+    sums->active += positive->value > 0;
+}
+
 /* Row r as anchor, and with the roles exchanged where the columns are anchors too; sums are of terms
- * that start from the row. */
+ * that start from the row, and from the column where the pair is not met again. */
 static void gather_row(const nf_softmax_state *state, const nf_strip *strip, size_t r,
                        nf_term_sums *sums) {
     const nf_anchors *own = state->own, *other = state->other;
@@ -71,15 +77,16 @@ static void gather_row(const nf_softmax_state *state, const nf_strip *strip, siz
         const double t = t_at(strip, at);
         if (own->anchor) {
             nf_positive p = evaluate(state, t, own->log_sum[row], other->log_sum[column]);
-            sums->value += own->weight[row] * p.value;
-            sums->terms++;
-            sums->active += p.value > 0;
+            add_term(&p, own->weight[row], sums);
             own->pull[row] += own->weight[row] * p.pull[0];
+            if (strip->mirrored) other->pull[column] += own->weight[row] * p.pull[1];
         }
-        if (other->anchor && state->job->loss->kind == NF_KIND_LIFTED) {
-            nf_positive p = lifted(state, t, other->log_sum[column], own->log_sum[row]);
-            own->pull[row] += other->weight[column] * p.pull[1];
-        }
+        if (!other->anchor) continue;
+        nf_positive p = evaluate(state, t, other->log_sum[column], own->log_sum[row]);
+        own->pull[row] += other->weight[column] * p.pull[1];
+        if (!strip->mirrored) continue;
+        add_term(&p, other->weight[column], sums);
+        other->pull[column] += other->weight[column] * p.pull[0];
     }
 }
 
@@ -148,6 +155,7 @@ static nf_status gather(nf_context *context, nf_softmax_state *state, int s) {
                           .other = &state->other->set,
                           .metric = state->job->loss->pos_metric,
                           .side = {false, true},
+                          .once = state->sets == 1,
                           .reach = -1,
                           .run = gather_strip,
                           .user = state};

@@ -73,6 +73,11 @@ static int stats_strip(void *user, const nf_strip *strip) {
     nf_softmax_row *const stats[2] = {state->own->stats[0] + strip->i,
                                       state->own->stats[1] + strip->i};
     state->kernels->softmax_stats(&softmax, &tile, stats);
+    if (strip->mirrored) {
+        nf_softmax_row *const columns[2] = {state->other->stats[0] + strip->j,
+                                            state->other->stats[1] + strip->j};
+        state->kernels->softmax_column_stats(&softmax, &tile, columns);
+    }
     return 0;
 }
 
@@ -85,6 +90,7 @@ static nf_status run_pass(nf_context *context, nf_softmax_state *state, int s, n
                           .other = &state->other->set,
                           .metric = state->job->loss->pos_metric,
                           .side = {true, true},
+                          .once = state->sets == 1,
                           .reach = -1,
                           .run = run,
                           .user = state,
@@ -296,9 +302,9 @@ static void fill_result(nf_softmax_state *state) {
 }
 
 static uint64_t work_of(const nf_softmax_state *state) {
-    uint64_t passes = state->of_pairs ? 4 : 2;
-    if (state->sets == 2) passes += state->of_pairs ? 2 : 1;
-    return passes * nf_strip_work(&state->side[0].set, &state->side[state->sets - 1].set);
+    const uint64_t passes = state->of_pairs ? 3 : 2;
+    if (state->sets == 1) return passes * nf_strip_work_once(&state->side[0].set);
+    return (2 * passes) * nf_strip_work(&state->side[0].set, &state->side[1].set);
 }
 
 nf_status nf_softmax_compute(nf_context *context, const nf_tiled_job *job,

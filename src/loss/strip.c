@@ -19,7 +19,9 @@ typedef struct nf_strip_state {
     double low, high;
     nf_bounds bounds[2];
     unsigned char *scratch;
-    uint64_t *skipped; /* (own blocks) */
+    uint64_t *skipped;     /* (own blocks) */
+    size_t round, players; /* of the tournament; players is even */
+    bool diagonal;
     atomic_int failure, overflow;
 } nf_strip_state;
 
@@ -275,27 +277,47 @@ static void update_slowly(const nf_strip_state *state, nf_strip_tile *tile) {
         for (size_t c = 0; c < strip->cols; c++) {
             double slope = get(state->type, tile->slope, r * state->ld + c);
             if (slope == 0 || is_zero_row(state, strip, r, c)) continue;
+            const double t = get(state->type, tile->t, r * state->ld + c);
             widen(state, row_of(state->pass->other, strip->j + c), y);
-            nf_term_gradient(state->pass->metric, slope,
-                             get(state->type, tile->t, r * state->ld + c), x, y, state->d,
+            nf_term_gradient(state->pass->metric, slope, t, x, y, state->d,
                              state->pass->sum + (strip->i + r) * state->stride);
+            if (!strip->mirrored) continue;
+            nf_term_gradient(state->pass->metric, slope, t, y, x, state->d,
+                             state->pass->sum + (strip->j + c) * state->stride);
         }
     }
 }
 
-static void update(const nf_strip_state *state, nf_strip_tile *tile) {
+/* The gradient of the rows: their weights against the columns. */
+static void update_rows(const nf_strip_state *state, nf_strip_tile *tile) {
     const nf_strip *strip = &tile->strip;
-    if (tile->has_exact) {
-        update_slowly(state, tile);
-        return;
-    }
-    to_weights(state, tile);
     state->update(tile->update, state->stride, tile->slope, state->ld, 1,
                   row_of(state->pass->own, strip->i), state->stride,
                   row_of(state->pass->other, strip->j), state->stride, strip->rows, strip->cols,
                   state->d);
     state->kernels->accumulate(state->pass->sum + strip->i * state->stride, tile->update,
                                strip->rows * state->stride);
+}
+
+/* That of the columns, which are rows of the same set. */
+static void update_columns(const nf_strip_state *state, nf_strip_tile *tile) {
+    const nf_strip *strip = &tile->strip;
+    state->update(tile->update, state->stride, tile->slope, 1, state->ld,
+                  row_of(state->pass->other, strip->j), state->stride,
+                  row_of(state->pass->own, strip->i), state->stride, strip->cols, strip->rows,
+                  state->d);
+    state->kernels->accumulate(state->pass->sum + strip->j * state->stride, tile->update,
+                               strip->cols * state->stride);
+}
+
+static void update(const nf_strip_state *state, nf_strip_tile *tile) {
+    if (tile->has_exact) {
+        update_slowly(state, tile);
+        return;
+    }
+    to_weights(state, tile);
+    update_rows(state, tile);
+    if (tile->strip.mirrored) update_columns(state, tile);
 }
 
 /* ---- the run ---------------------------------------------------------------------------------- */
@@ -309,39 +331,78 @@ static bool wanted(const nf_strip_state *state, const nf_strip *strip, size_t i,
                                              state->type, pass->reach));
 }
 
-static void block_task(void *argument, size_t i, int worker) {
-    nf_strip_state *state = argument;
+/* Block i of the rows against block j of the columns. */
+static void run_strip(nf_strip_state *state, nf_strip_tile *tile, size_t i, size_t j) {
     const nf_strip_pass *pass = state->pass;
     const nf_pass_set *own = &pass->own->set, *other = &pass->other->set;
-    nf_strip_tile tile;
-    layout(state, state->scratch + (size_t)worker * state->worker_bytes, &tile);
-    nf_strip *strip = &tile.strip;
+    nf_strip *strip = &tile->strip;
     strip->block = i;
     strip->i = own->block[i];
     strip->rows = own->block[i + 1] - strip->i;
-    strip->ld = state->ld;
-    strip->type = state->type;
-    strip->t = tile.t;
-    strip->slope = tile.slope;
-    strip->row_class = tile.row_class;
-    strip->col_class = tile.col_class;
-    for (size_t j = 0; j < other->blocks; j++) {
-        if (atomic_load_explicit(&state->failure, memory_order_relaxed) != 0) return;
-        strip->j = other->block[j];
-        strip->cols = other->block[j + 1] - strip->j;
-        tile.diagonal = state->within && i == j;
-        find_sides(state, strip);
-        if (!wanted(state, strip, i, j)) {
-            state->skipped[i]++;
-            continue;
-        }
-        distances(state, &tile, j);
-        fill_classes(state, &tile);
-        mark_not_pairs(state, &tile);
-        int failure = pass->run(pass->user, strip);
-        if (failure != 0) atomic_store(&state->failure, failure);
-        if (failure == 0 && pass->sum != NULL) update(state, &tile);
+    strip->j = other->block[j];
+    strip->cols = other->block[j + 1] - strip->j;
+    tile->diagonal = state->within && i == j;
+    strip->mirrored = pass->once && i != j;
+    find_sides(state, strip);
+    if (!wanted(state, strip, i, j)) {
+        state->skipped[i]++;
+        return;
     }
+    distances(state, tile, j);
+    fill_classes(state, tile);
+    mark_not_pairs(state, tile);
+    int failure = pass->run(pass->user, strip);
+    if (failure != 0) atomic_store(&state->failure, failure);
+    if (failure == 0 && pass->sum != NULL) update(state, tile);
+}
+
+static void begin_tile(const nf_strip_state *state, int worker, nf_strip_tile *tile) {
+    layout(state, state->scratch + (size_t)worker * state->worker_bytes, tile);
+    tile->strip.ld = state->ld;
+    tile->strip.type = state->type;
+    tile->strip.t = tile->t;
+    tile->strip.slope = tile->slope;
+    tile->strip.row_class = tile->row_class;
+    tile->strip.col_class = tile->col_class;
+}
+
+static void block_task(void *argument, size_t i, int worker) {
+    nf_strip_state *state = argument;
+    nf_strip_tile tile;
+    begin_tile(state, worker, &tile);
+    for (size_t j = 0; j < state->pass->other->set.blocks; j++) {
+        if (atomic_load_explicit(&state->failure, memory_order_relaxed) != 0) return;
+        run_strip(state, &tile, i, j);
+    }
+}
+
+/* The circle method: one block stays, the others rotate; one of an odd number has a bye. */
+static void round_task(void *argument, size_t task, int worker) {
+    nf_strip_state *state = argument;
+    size_t ring = state->players - 1, i = task, j = task;
+    if (!state->diagonal) {
+        size_t one = task == 0 ? ring : (state->round + task) % ring;
+        size_t another = (state->round + ring - task) % ring;
+        i = nf_min_size(one, another);
+        j = nf_max_size(one, another);
+        if (j >= state->pass->own->set.blocks) return;
+    }
+    if (atomic_load_explicit(&state->failure, memory_order_relaxed) != 0) return;
+    nf_strip_tile tile;
+    begin_tile(state, worker, &tile);
+    run_strip(state, &tile, i, j);
+}
+
+static nf_status run_rounds(nf_context *context, nf_strip_state *state, bool wake) {
+    const size_t blocks = state->pass->own->set.blocks;
+    state->players = blocks + blocks % 2;
+    state->diagonal = true;
+    nf_status status = nf_parallel(context, blocks, wake, 1, round_task, state);
+    state->diagonal = false;
+    for (state->round = 0; status == NF_OK && state->round + 1 < state->players; state->round++) {
+        status = nf_parallel(context, state->players / 2, wake, 1, round_task, state);
+    }
+    return status;
 }
 
 static nf_status make_bounds(nf_context *context, nf_strip_state *state) {
@@ -397,6 +458,11 @@ uint64_t nf_strip_work(const nf_strip_set *own, const nf_strip_set *other) {
     return (uint64_t)own->set.blocks * other->set.blocks;
 }
 
+uint64_t nf_strip_work_once(const nf_strip_set *set) {
+    const uint64_t blocks = set->set.blocks, players = blocks + blocks % 2;
+    return blocks > 0 ? blocks + (players - 1) * (players / 2) : 0;
+}
+
 nf_status nf_strip_run(nf_context *context, nf_strip_pass *pass) {
     if (pass->own->set.blocks == 0 || pass->other->set.blocks == 0) return NF_OK;
     nf_strip_state state = {.pass = pass};
@@ -404,8 +470,10 @@ nf_status nf_strip_run(nf_context *context, nf_strip_pass *pass) {
     if (status == NF_OK) {
         double work = 2.0 * (double)pass->own->set.rows.count *
                       (double)pass->other->set.rows.count * (double)state.d;
-        status = nf_parallel(context, pass->own->set.blocks, work > NF_WAKE_FLOPS,
-                             pass->other->set.blocks, block_task, &state);
+        const bool wake = work > NF_WAKE_FLOPS;
+        status = pass->once ? run_rounds(context, &state, wake)
+                            : nf_parallel(context, pass->own->set.blocks, wake,
+                                          pass->other->set.blocks, block_task, &state);
     }
     if (status == NF_OK && atomic_load(&state.failure) != 0) {
         status = nf_fail(context, NF_ERR_CALLBACK, "the pair function returned %d",
@@ -420,7 +488,8 @@ nf_status nf_strip_run(nf_context *context, nf_strip_pass *pass) {
     for (size_t b = 0; status == NF_OK && b < pass->own->set.blocks; b++) {
         pass->tiles_skipped += state.skipped[b];
     }
-    pass->tiles += nf_strip_work(pass->own, pass->other);
+    const uint64_t blocks = pass->own->set.blocks;
+    pass->tiles += pass->once ? blocks * (blocks + 1) / 2 : nf_strip_work(pass->own, pass->other);
     return status;
 }
 

@@ -5,7 +5,8 @@
  *
  * Each block of rows has one owner and meets the columns in ascending order, so nothing is shared
  * between tasks and the bits do not depend on the number of threads. A loss whose pairs count from
- * both ends takes every pair twice, once from each row. Memory is O(n d), nothing is n x n. */
+ * both ends takes every pair twice, once from each row; or, with `once`, blocks meet in rounds of a
+ * tournament, in each of which a block takes part in one meeting, and both ends are done there. Memory is O(n d), nothing is n x n. */
 #ifndef NF_LOSS_STRIP_H
 #define NF_LOSS_STRIP_H
 
@@ -36,8 +37,9 @@ typedef struct nf_strip {
     /* Which pairs are positive: classes are integers of the type's size, -1 in padding. */
     const void *row_class, *col_class;
     const unsigned char *skip; /* (rows, ld), non-zero: not a pair at all; NULL: all are */
-    bool any[2];               /* whether a negative, a positive can be among them */
-    void *work;                /* 4 ld elements of scratch */
+    bool mirrored; /* the columns are rows of the same set that meet these rows here only */
+    bool any[2];   /* whether a negative, a positive can be among them */
+    void *work;    /* 4 ld elements of scratch */
 } nf_strip;
 
 /* The positives of row r: columns are in class order, so they are one range. */
@@ -52,7 +54,9 @@ typedef struct nf_strip_pass {
     nf_metric metric;
     bool side[2];  /* strips without any of these pairs are left out */
     bool anywhere; /* classes do not tell which pairs are positive */
-    double reach;  /* >= 0: raw distance beyond which negatives count nothing; -1: none */
+    bool once; /* within a set: every pair of blocks meets once, see nf_strip.mirrored; the slopes
+                      are then those of the pair from both ends */
+    double reach; /* >= 0: raw distance beyond which negatives count nothing; -1: none */
     nf_strip_fn run;
     void *user;
     double *sum; /* (own rows, stride) gradient sums in, out; NULL: statistics only */
@@ -61,6 +65,7 @@ typedef struct nf_strip_pass {
 
 /* Units of progress of one pass. */
 uint64_t nf_strip_work(const nf_strip_set *own, const nf_strip_set *other);
+uint64_t nf_strip_work_once(const nf_strip_set *set);
 
 nf_status nf_strip_run(nf_context *context, nf_strip_pass *pass) NF_MUST_USE;
 
