@@ -371,10 +371,13 @@ static int print_table(cli *app, const job *work) {
     const nf_loss_result *result = &work->result;
     bool stats = result->has_stats != 0;
     cli_row(app, "loss", "%.17g", result->value);
-    print_side(app, "positive pairs", result->positive_pairs, stats, result->active_positive, stats,
-               result->mean_positive_distance);
-    print_side(app, "negative pairs", result->negative_pairs, true, result->active_negative, stats,
-               result->mean_negative_distance);
+    /* Of triplets active pairs are counted from each end, so they are no share of the pairs. */
+    bool pairwise =
+        !nf_loss_takes(work->loss.kind, "triplets") && work->loss.kind != NF_KIND_MARGIN;
+    print_side(app, "positive pairs", result->positive_pairs, stats && pairwise,
+               result->active_positive, stats, result->mean_positive_distance);
+    print_side(app, "negative pairs", result->negative_pairs, pairwise, result->active_negative,
+               stats, result->mean_negative_distance);
     if (work->loss.kind != NF_KIND_CONTRASTIVE) {
         cli_row(app, "terms", "%llu, %llu above 0", (unsigned long long)result->terms,
                 (unsigned long long)result->active_terms);

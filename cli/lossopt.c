@@ -115,6 +115,10 @@ int cli_resolve_loss(cli *app, nf_reduction base, nf_loss *loss) {
     set_number(app, OPT_BETA, &loss->beta);
     set_number(app, OPT_BASE, &loss->base);
     set_number(app, OPT_GAMMA, &loss->gamma);
+    if (cli_given(app, OPT_TRIPLETS)) {
+        loss->triplets = (nf_triplets)cli_get(app, OPT_TRIPLETS)->choice;
+    }
+    if (cli_given(app, OPT_SMOOTH)) loss->smooth = 1;
     if (cli_given(app, OPT_NORMALIZE)) loss->normalize = 1;
     if (cli_given(app, OPT_NO_NORMALIZE)) loss->normalize = 0;
     if (cli_given(app, OPT_REDUCTION)) {
@@ -148,6 +152,10 @@ void cli_json_loss(json_t *object, const nf_loss *loss) {
             cli_json_number(object, numbers[i].name, numbers[i].value);
         }
     }
+    if (nf_loss_takes(loss->kind, "triplets")) {
+        cli_json_text(object, "triplets", nf_triplets_name(loss->triplets));
+    }
+    if (nf_loss_takes(loss->kind, "smooth")) cli_json_flag(object, "smooth", loss->smooth != 0);
     cli_json_flag(object, "normalize", loss->normalize != 0);
     cli_json_text(object, "reduction", nf_reduction_name(loss->reduction));
 }

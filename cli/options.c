@@ -28,6 +28,8 @@ static const char *choice_metric(size_t i) {
 
 static const char *choice_reduction(size_t i) { return nf_reduction_name((nf_reduction)i); }
 
+static const char *choice_triplets(size_t i) { return nf_triplets_name((nf_triplets)i); }
+
 const cli_option cli_options[OPT_COUNT_ALL] = {
 #define OPTION(id, letter, name, argument, kind, low, high, choices, commands, section, help) \
     {OPT_##id, letter,  name,     argument,          KIND_##kind, low,                        \

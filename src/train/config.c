@@ -75,6 +75,10 @@ static void put_loss(writer *w, const nf_loss *loss) {
     put_number(w, loss, "beta", loss->beta);
     put_number(w, loss, "base", loss->base);
     put_number(w, loss, "gamma", loss->gamma);
+    if (nf_loss_takes(loss->kind, "triplets")) {
+        put(w, "loss.triplets", nf_triplets_name(loss->triplets));
+    }
+    if (nf_loss_takes(loss->kind, "smooth")) put_count(w, "loss.smooth", loss->smooth != 0);
     put_double(w, "loss.scale", loss->scale);
     put_count(w, "loss.normalize", loss->normalize != 0);
     put(w, "loss.reduction", nf_reduction_name(loss->reduction));

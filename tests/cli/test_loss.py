@@ -309,3 +309,64 @@ def test_pairs_outside_the_rows(cli, data):
     cli.save(far=np.array([[0, 60, 1]]), twin=np.array([[4, 4, 1]]), minus=np.array([[-1, 2, 0]]))
     for name in ("far", "twin", "minus"):
         cli.fails(DATA, "loss", "x.npy", "--pairs", f"{name}.npy")
+
+
+# ---- triplets -----------------------------------------------------------------------------------
+
+
+def triplet_loss(t, y, which, margin, smooth, over):
+    """Mean over the chosen triplets (a, p, n), in plain loops."""
+    terms = []
+    for a in range(len(y)):
+        positive = [p for p in range(len(y)) if p != a and y[p] == y[a] >= 0]
+        negative = [n for n in range(len(y)) if y[n] != y[a] and y[n] >= 0 and y[a] >= 0]
+        if not positive or not negative:
+            continue
+        hardest = min(negative, key=lambda n: t[a, n])
+        for p in positive:
+            beyond = [n for n in negative if t[a, n] > t[a, p]]
+            semi = min(beyond, key=lambda n: t[a, n]) if beyond else max(negative,
+                                                                         key=lambda n: t[a, n])
+            for n in {"all": negative, "semi-hard": [semi], "hard": [hardest]}[which]:
+                if which != "hard" or p == max(positive, key=lambda p: t[a, p]):
+                    terms.append(t[a, p] - t[a, n] + margin)
+    terms = np.array(terms)
+    terms = np.log1p(np.exp(terms)) if smooth else np.maximum(terms, 0)
+    return len(terms), (terms > 0).sum(), {"mean": np.mean(terms), "sum": np.sum(terms),
+                                           "mean-nonzero": terms[terms > 0].mean()}[over]
+
+
+@pytest.mark.parametrize("smooth", [[], ["--smooth"]])
+@pytest.mark.parametrize("which", ["all", "semi-hard", "hard"])
+@pytest.mark.parametrize("over", ["mean", "sum", "mean-nonzero"])
+def test_triplets(cli, which, over, smooth):
+    rng = np.random.default_rng(11)
+    x, y = rng.normal(size=(24, 4)), rng.integers(-1, 5, 24)
+    cli.save(x=x, y=y)
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    for options, rows in ([], unit), (["--no-normalize"], x):
+        got = cli.json("loss", "x.npy", "--labels", "y.npy", "--loss", "triplet", "--margin", "0.3",
+                       "--triplets", which, "--reduction", over, *smooth, *options)
+        t = np.sqrt(((rows[:, None] - rows) ** 2).sum(-1))
+        terms, active, value = triplet_loss(t, y, which, 0.3, smooth, over)
+        assert got["loss"] == pytest.approx(value, rel=1e-12)
+        assert (got["terms"], got["active_terms"]) == (terms, active)
+        assert got["triplets"] == which and got["smooth"] == bool(smooth)
+
+
+def test_triplets_are_all_without_a_word(cli, data):
+    plain = cli.json("loss", "x.npy", "--labels", "y.npy", "--loss", "triplet")
+    assert plain == cli.json("loss", "x.npy", "--labels", "y.npy", "--loss", "triplet",
+                             "--triplets", "all", "--threads", "1")
+    assert plain["reduction"] == "mean-nonzero" and plain["neg_margin"] == 0.05
+    assert "above 0" in cli.ok("loss", "x.npy", "--labels", "y.npy", "--loss", "triplet").stdout
+    margin = cli.json("loss", "x.npy", "--labels", "y.npy", "--loss", "margin", "--beta", "1")
+    assert margin["beta"] == 1 and margin["terms"] == plain["terms"]
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--loss", "weston", "--triplets", "hard"], ["--loss", "margin", "--smooth"],
+    ["--loss", "triplet", "--triplets", "easy"], ["--loss", "triplet", "--reduction", "none"],
+    ["--loss", "triplet", "--pos-metric", "cosine"]])
+def test_triplet_contradictions(cli, data, arguments):
+    assert cli.run("loss", "x.npy", "--labels", "y.npy", *arguments).returncode in (USAGE, 1)

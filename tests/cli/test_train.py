@@ -128,6 +128,21 @@ def test_every_setting_trains(cli, blobs, options):
 # ---- configuration ------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("options", [
+    ["--loss", "triplet", "--margin", "0.3"],
+    ["--loss", "triplet", "--triplets", "semi-hard", "--smooth"],
+    ["--loss", "triplet", "--triplets", "hard", "--memory-bank", "64"], ["--loss", "margin"],
+    ["--loss", "tfa-semihard"], ["--loss", "tfa-hard"]])
+def test_triplets_train(cli, blobs, options):
+    got = train(cli, *options, "-e", "4", "--valid-fraction", "0.25")
+    assert got["last_loss"] < got["first_loss"]
+    assert got["map_at_r"] > 0.35  # chance is below 0.25
+    kept = metadata(cli, "m.safetensors")
+    assert kept["train.loss.kind"] == ("margin" if "margin" in options[1:2] else "triplet")
+    if "--triplets" in options:
+        assert kept["train.loss.triplets"] == options[options.index("--triplets") + 1]
+
+
 def test_the_model_knows_how_it_was_made(cli):
     cli.write("t.csv", "a,b,species\n" + "".join(
         f"{i % 7},{i % 5},{'cat' if i % 2 else 'dog'}\n" for i in range(40)))
