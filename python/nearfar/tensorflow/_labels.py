@@ -21,14 +21,15 @@ def class_labels(labels, name="labels"):
     first appearance, none unlabelled)."""
     labels = tf.convert_to_tensor(labels)
     shape = labels.shape
-    if shape.rank is not None and (shape.rank > 2 or (shape.rank == 2 and shape[1] not in (None, 1))):
-        raise ValueError(f"{name} has shape {shape}: it must be (n) or (n, 1), one class number per "
-                         "row; for one-hot labels pass tf.argmax(labels, -1)")
+    if shape.rank is not None and (shape.rank > 2
+                                   or (shape.rank == 2 and shape[1] not in (None, 1))):
+        raise ValueError(f"{name} has shape {shape}: it must be (n) or (n, 1), one class number "
+                         "per row; for one-hot labels pass tf.argmax(labels, -1)")
     if shape.rank != 1:
         labels = tf.reshape(labels, [-1])
     if labels.dtype == tf.int64:
         return labels
-    if labels.dtype == tf.string and name == "labels":  # of one set: numbers mean nothing in another
+    if labels.dtype == tf.string and name == "labels":  # of one set: no other knows the numbers
         return tf.unique(labels, tf.int64).idx
     if labels.dtype in (tf.string, tf.uint64):
         raise TypeError(f"{name} has type {labels.dtype.name}: it must be integers up to int64")

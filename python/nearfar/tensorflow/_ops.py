@@ -11,8 +11,8 @@ from ._options import METRICS, decode
 
 _PATH = Path(__file__).parent.parent / "nearfar_tensorflow.so"
 # Rows among an operation's inputs, and the loss as a function of all its inputs.
-_FORMS = {"batch": (1, _tiled.batch), "pairs": (1, _formula.pairs), "rows": (2, _formula.rows),
-          "reference": (2, _tiled.reference)}
+_FORMS = {"batch": (1, _tiled.batch), "weighted": (1, _tiled.batch), "pairs": (1, _formula.pairs),
+          "rows": (2, _formula.rows), "reference": (2, _tiled.reference)}
 
 
 def _load():
@@ -167,7 +167,8 @@ def tiled_distances(metric, x, y, normalize):
 @tf.RegisterGradient("NearfarDistances")
 def _distances(op, upstream):
     metric, normalize = op.get_attr("options")
-    return _distances_gradient(METRICS[metric], bool(normalize), *op.inputs, op.outputs[0], upstream)
+    return _distances_gradient(METRICS[metric], bool(normalize), *op.inputs, op.outputs[0],
+                               upstream)
 
 
 def tiled_pair_distances(metric, x, y, i, j, normalize):

@@ -1,9 +1,9 @@
 """All pairs in TensorFlow's own operations, tile by tile: memory O(n d), never n x n.
 
-For tensors that are not on the CPU, under XLA, with weights of rows, and where the operations cannot
-load. Each block of rows meets every block of the other side (a pair of one set is met twice, once
-from each of its rows), so that a gradient needs no scatter. Within a tile the derivatives are
-TensorFlow's; the loop itself is not recorded, which is what keeps memory small.
+For tensors that are not on the CPU, under XLA, and where the operations cannot load. Each block of
+rows meets every block of the other side (a pair of one set is met twice, once from each of its
+rows), so that a gradient needs no scatter. Within a tile the derivatives are TensorFlow's; the loop
+itself is not recorded, which is what keeps memory small.
 """
 
 import functools

@@ -41,8 +41,8 @@ class ContrastiveLoss(keras.losses.Loss):
     ``options``: without any, the mean over all pairs of eq. (3) of Weston, Ratle & Collobert, Deep
     Learning via Semi-Supervised Embedding, ICML 2008.
 
-    In ``compile(loss=...)``, and called, y_true (n) are labels and y_pred (n, d) embeddings, and the
-    loss is over all pairs of the batch. Labels stay integers (Keras would make them float32, in
+    In ``compile(loss=...)``, and called, y_true (n) are labels and y_pred (n, d) embeddings, and
+    the loss is over all pairs of the batch. Labels stay integers (Keras would make them float32, in
     which 2^24 and 2^24 + 1 are one); -1 marks a row that is in no pair. ``sample_weight`` (n) gives
     pair (i, j) the weight w_i w_j. With ``form="rows"`` y_pred is (n, 2, d), left and right rows,
     y_true (n) is 1 where they are of one class, and sample_weight (n) is the weight of the pair.
@@ -52,7 +52,7 @@ class ContrastiveLoss(keras.losses.Loss):
 
     engine: ``auto`` takes the native operation for rows on the CPU, with value and gradient the
     same bits as nearfar.loss, and TensorFlow's own operations, tile by tile, on other devices,
-    under XLA (``jit_compile=True``) and with weights of rows; ``native`` and ``tiled`` insist.
+    under XLA (``jit_compile=True``); ``native`` and ``tiled`` insist.
     dtype: type of the computation in calls by Keras, keras.config.floatx() by default; the methods
     compute in the type of the rows.
     """
@@ -108,17 +108,16 @@ class ContrastiveLoss(keras.losses.Loss):
 
     def _batch(self, labels, x, weight):
         if self.options.reduction == "none":
-            raise ValueError("reduction 'none' is for rows and pair lists: a batch has n^2 / 2 terms")
+            raise ValueError("reduction 'none' is for rows and pair lists: a batch has n^2 / 2 "
+                             "terms")
         x = _matrix(x, "embeddings")
         labels = class_labels(labels)
         labels = tf.ensure_shape(labels, x.shape[:1]) if labels.shape[0] is None else labels
-        if weight is None and _ops.usable(self.engine, x):
-            return _ops.loss("batch", self._encoded, x, labels)
-        if weight is not None:
-            if self.engine == "native":
-                raise NotImplementedError("sample_weight needs engine='auto' or 'tiled'")
-            weight = tf.reshape(tf.convert_to_tensor(weight), [-1])
-        return _tiled.batch(self.options, x, check_binary(labels, self.options.unlabelled), weight)
+        rest = [labels] if weight is None else [labels, _weights(weight)]
+        if _ops.usable(self.engine, x):
+            return _ops.loss("batch" if weight is None else "weighted", self._encoded, x, *rest)
+        return _tiled.batch(self.options, x, check_binary(labels, self.options.unlabelled),
+                            *rest[1:])
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, "dtype": self.dtype, "form": self.form, "engine": self.engine,

@@ -49,8 +49,9 @@ typedef struct tf_operation {
     void (*release)(void *kernel);
 } tf_operation;
 
-extern const tf_operation operation_loss_batch, operation_loss_pairs, operation_loss_rows,
-    operation_loss_reference, operation_loss_scale, operation_distances, operation_pair_distances;
+extern const tf_operation operation_loss_batch, operation_loss_weighted, operation_loss_pairs,
+    operation_loss_rows, operation_loss_reference, operation_loss_scale, operation_distances,
+    operation_pair_distances;
 
 /* Attribute `name`, `count` whole numbers; 0 after a failure. */
 int construction_integers(TF_OpKernelConstruction *construction, const char *name, int64_t *values,

@@ -1,4 +1,4 @@
-/* The four forms of the loss. Each gives the value and the gradient of the value, computed in one
+/* The forms of the loss: a batch, also with weights of rows, pairs, rows and reference. Each gives the value and the gradient of the value, computed in one
  * pass; the gradient of the operation is then NearfarLossScale, a multiplication. */
 #include <math.h>
 #include <stdlib.h>
@@ -77,6 +77,27 @@ static void compute_batch(void *object, TF_OpKernelContext *tensorflow) {
         nf_labels classes = {labels, x.rows, kernel->has_unlabelled};
         if (call_check(&call,
                        nf_loss_batch(call.context, &kernel->loss, x, classes, &result, gradient))) {
+            give_value(&call, x.type, result.value);
+        }
+    }
+    call_end(&call);
+}
+
+static void compute_weighted(void *object, TF_OpKernelContext *tensorflow) {
+    const loss_kernel *kernel = object;
+    tf_call call;
+    nf_matrix x;
+    nf_matrix_out gradient;
+    const void *labels, *weight;
+    nf_loss_result result;
+    if (call_begin(&call, tensorflow) && call_matrix(&call, 0, "embeddings", &x) &&
+        call_vector_of(&call, 1, "labels", x.rows, 0, &labels) &&
+        call_vector_of(&call, 2, "sample_weight", x.rows, 0, &weight) &&
+        call_new_matrix(&call, 1, x.type, x.rows, x.cols, &gradient)) {
+        nf_targets targets = {.labels = {labels, x.rows, kernel->has_unlabelled},
+                              .row_weight = weight};
+        if (call_check(&call, nf_loss_targets(call.context, &kernel->loss, x, &targets, &result,
+                                              gradient))) {
             give_value(&call, x.type, result.value);
         }
     }
@@ -223,6 +244,15 @@ const tf_operation operation_loss_batch = {"NearfarLossBatch",
                                            create,
                                            compute_batch,
                                            release};
+
+const tf_operation operation_loss_weighted = {"NearfarLossWeighted",
+                                              LIST("x: T", "labels: int64", "weight: double"),
+                                              LIST("value: T", "gradient: T"),
+                                              ATTRIBUTES,
+                                              shape_one,
+                                              create,
+                                              compute_weighted,
+                                              release};
 
 const tf_operation operation_loss_pairs = {
     "NearfarLossPairs",

@@ -111,21 +111,26 @@ def test_terms_with_upstream(batch, rng):
         loss(batch[1], x)
 
 
+@pytest.mark.parametrize("engine", ["native", "tiled"])
 @pytest.mark.parametrize("reduction", REDUCTIONS)
-def test_sample_weight_is_a_product_per_pair(batch, rng, reduction):
+def test_sample_weight_is_a_product_per_pair(batch, rng, engine, reduction):
     x, labels = batch
     weight = rng.uniform(0, 2, len(x))
     weight[3] = 0
     i, j = np.triu_indices(len(x), 1)
     valid = (labels[i] != -1) & (labels[j] != -1)
     i, j = i[valid], j[valid]
-    loss = nt.ContrastiveLoss(reduction=reduction, dtype="float64")
+    loss = nt.ContrastiveLoss(reduction=reduction, engine=engine, dtype="float64")
     expected = loss.options.pairs(x, (i, j, labels[i] == labels[j], weight[i] * weight[j]))
     value, (gradient,) = differentiated(lambda rows: loss(labels, rows, weight), x)
     close(value, expected.value, "float64")
     close(gradient, expected.grad, "float64")
-    with pytest.raises(NotImplementedError, match="sample_weight"):
-        nt.ContrastiveLoss(engine="native")(labels, x, weight)
+    if engine == "native":
+        same = loss.options.targets(x, labels, row_weight=weight)
+        assert value == same.value
+        np.testing.assert_array_equal(gradient, same.grad)
+    with pytest.raises((tf.errors.InvalidArgumentError, ValueError)):
+        loss(labels, x, weight[1:])
 
 
 @pytest.mark.parametrize("engine", ["native", "tiled"])
@@ -137,20 +142,22 @@ def test_second_derivatives(batch, rng, engine, graph, preset):
     direction = rng.normal(size=x.shape)
     loss = nt.ContrastiveLoss(preset, engine=engine, dtype="float64")
 
-    def product(rows):
+    def product(rows, weight=None):
         with tf.GradientTape() as outer:
             outer.watch(rows)
             with tf.GradientTape() as inner:
                 inner.watch(rows)
-                value = loss(labels, rows)
+                value = loss(labels, rows, weight)
             slope = tf.reduce_sum(inner.gradient(value, rows) * direction)
         return outer.gradient(slope, rows)
 
-    found = (tf.function(product) if graph else product)(tf.constant(x)).numpy()
-    step = 1e-6
-    numeric = (loss.options(x + step * direction, labels).grad
-               - loss.options(x - step * direction, labels).grad) / (2 * step)
-    np.testing.assert_allclose(found, numeric, atol=1e-7 * np.abs(numeric).max())
+    product = tf.function(product) if graph else product
+    for weight in (None, rng.uniform(0, 2, len(x))):
+        found = product(tf.constant(x), weight)
+        above, below = (loss.options.targets(x + step * direction, labels, row_weight=weight).grad
+                        for step in (1e-6, -1e-6))
+        numeric = (above - below) / 2e-6
+        np.testing.assert_allclose(found, numeric, atol=1e-7 * np.abs(numeric).max())
 
 
 @pytest.mark.parametrize("engine", ["native", "tiled"])
