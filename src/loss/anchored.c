@@ -56,45 +56,55 @@ static void count(const nf_anchored *run, const nf_anchor *anchor, nf_anchor_sum
     }
 }
 
-/* What the update kernels take for a slope dphi/dt: dphi/d(raw), whose gradient is that of the family
+/* Slopes dphi/dt to what the update kernels take: dphi/d(raw), whose gradient is that of the family
  * without nf_pass_factor. The gradient of a distance at 0 is 0. */
-static double weight_of(nf_metric metric, double slope, double t) {
+static void weigh(nf_metric metric, size_t count, const double *t, double *slope) {
     switch (metric) {
-    case NF_EUCLIDEAN: return t > 0 ? slope / (2 * t) : 0;
-    case NF_COSINE: return 0.5 * slope;
-    case NF_DOT: return -slope;
+    case NF_EUCLIDEAN:
+        for (size_t c = 0; c < count; c++) slope[c] = t[c] > 0 ? 0.5 * slope[c] / t[c] : 0;
+        break;
+    case NF_COSINE:
+        for (size_t c = 0; c < count; c++) slope[c] *= 0.5;
+        break;
+    case NF_DOT:
+        for (size_t c = 0; c < count; c++) slope[c] = -slope[c];
+        break;
     case NF_SQEUCLIDEAN:
     case NF_CITYBLOCK: break;
     }
-    return slope;
+}
+
+/* Doubles to a row of the panel; whether some are not 0. */
+static bool store(const nf_panels *panels, size_t r, size_t first, size_t count,
+                  const double *value) {
+    const size_t at = r * panels->ld + first;
+    int used = 0;
+    for (size_t c = 0; c < count; c++) used |= value[c] != 0;
+    if (panels->type == NF_FLOAT32) {
+        float *to = (float *)(void *)panels->panel + at;
+        for (size_t c = 0; c < count; c++) to[c] = (float)value[c];
+    } else {
+        memcpy((double *)(void *)panels->panel + at, value, count * sizeof *value);
+    }
+    return used != 0;
 }
 
 /* The anchor's slopes over its distances in the panel: as weights, or as they are when the panel
  * holds a distance that the kernels cannot. */
-static void store_weights(const nf_anchored *run, size_t r, const nf_anchor *anchor,
-                          const double *slope) {
+static void store_weights(const nf_anchored *run, size_t r, const double *t, double *slope) {
     const nf_panels *panels = &run->panels;
-    const bool exact = atomic_load_explicit(&panels->exact, memory_order_relaxed);
     const bool zero = panels->metric == NF_COSINE &&
                       (panels->a->rows.zero_rows > 0 || panels->b->rows.zero_rows > 0);
-    float *f = (float *)(void *)panels->panel + r * panels->ld;
-    double *g = (double *)(void *)panels->panel + r * panels->ld;
+    if (!atomic_load_explicit(&panels->exact, memory_order_relaxed)) {
+        weigh(panels->metric, run->columns, t, slope);
+    }
+    for (size_t c = 0; zero && c < run->columns; c++) {
+        if (nf_panels_zero(panels, panels->first + r, c)) slope[c] = 0;
+    }
     for (size_t chunk = 0; chunk < run->chunks; chunk++) {
         const size_t first = chunk * NF_PANEL_COLUMNS;
-        const size_t stop = nf_min_size(first + NF_PANEL_COLUMNS, run->columns);
-        bool used = false;
-        for (size_t c = first; c < stop; c++) {
-            double w = slope[c];
-            if (w != 0 && !exact) w = weight_of(panels->metric, w, anchor->t[c]);
-            if (zero && nf_panels_zero(panels, panels->first + r, c)) w = 0;
-            used |= w != 0;
-            if (panels->type == NF_FLOAT32) {
-                f[c] = (float)w;
-            } else {
-                g[c] = w;
-            }
-        }
-        run->used[r * run->chunks + chunk] = used;
+        const size_t count = nf_min_size(NF_PANEL_COLUMNS, run->columns - first);
+        run->used[r * run->chunks + chunk] = store(panels, r, first, count, slope + first);
     }
 }
 
@@ -118,11 +128,12 @@ static void anchor_task(void *argument, size_t r, int worker) {
     sums.terms = out.terms;
     sums.active = out.active;
     for (size_t c = 0; c < run->columns; c++) {
-        if (out.slope[c] != 0)
-            sums.active_of[isnan(anchor.negative[c]) ? NF_POSITIVE : NF_NEGATIVE]++;
+        const int active = out.slope[c] != 0, negative = !isnan(anchor.negative[c]);
+        sums.active_of[NF_NEGATIVE] += (uint64_t)(active & negative);
+        sums.active_of[NF_POSITIVE] += (uint64_t)(active & !negative);
     }
     run->of[a] = sums;
-    if (run->gradient) store_weights(run, r, &anchor, out.slope);
+    if (run->gradient) store_weights(run, r, anchor.t, out.slope);
 }
 
 /* ---- gradients -------------------------------------------------------------------------------- */

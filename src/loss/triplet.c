@@ -3,7 +3,6 @@
 #include <math.h>
 
 #include "base/math.h"
-#include "base/sort.h"
 
 /* The term of a violation and its slope. */
 static double term_of(const nf_triplet_terms *loss, double violation, double *slope) {
@@ -50,10 +49,9 @@ static void all_smooth(const nf_triplet_terms *loss, const nf_anchor *anchor,
 /* Thresholds fl(t(a, p) + margin) of the positives, descending. */
 static void thresholds(const nf_triplet_terms *loss, const nf_anchor *anchor, double *out) {
     for (size_t k = 0; k < anchor->positives; k++) {
-        out[k] = -(anchor->t[anchor->positive[k]] + loss->margin);
+        out[k] = anchor->t[anchor->positive[k]] + loss->margin;
     }
-    nf_sort_doubles(out, anchor->positives);
-    for (size_t k = 0; k < anchor->positives; k++) out[k] = -out[k];
+    nf_sort_descending(out, anchor->positives, anchor->work[1]);
 }
 
 /* A negative is in an active triplet with the `above` positives whose thresholds exceed it: its slope
@@ -73,13 +71,20 @@ void nf_triplet_all(const void *terms, const nf_anchor *anchor, nf_anchor_terms 
     thresholds(loss, anchor, threshold);
     for (size_t k = 0; k <= positives; k++) sum[k] = 0, count[k] = 0;
     const double top = threshold[0];
-    for (size_t c = 0; c < anchor->m; c++) {
-        const double t = anchor->negative[c];
-        if (!(t < top)) continue;
-        size_t above = nf_count_above(threshold, positives, t);
-        out->slope[c] = -(double)above;
-        count[above]++;
-        sum[above] += top - t;
+    for (size_t first = 0; first < anchor->m; first += NF_SEARCHES) {
+        const size_t width = nf_min_size(NF_SEARCHES, anchor->m - first);
+        double t[NF_SEARCHES];
+        size_t above[NF_SEARCHES];
+        for (size_t i = 0; i < NF_SEARCHES; i++) {
+            t[i] = anchor->negative[first + (i < width ? i : 0)];
+        }
+        nf_count_above_each(threshold, positives, t, above);
+        for (size_t i = 0; i < width; i++) {
+            if (above[i] == 0) continue;
+            out->slope[first + i] = -(double)above[i];
+            count[above[i]]++;
+            sum[above[i]] += top - t[i];
+        }
     }
     for (size_t k = positives; k-- > 0;) {
         count[k] += count[k + 1];

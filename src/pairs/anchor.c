@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-#include "base/sort.h"
+#include <string.h>
 
 #define NF_ANCHOR_ARRAYS 7
 
@@ -46,6 +46,51 @@ void nf_anchor_split(nf_anchor *anchor, const int64_t *class_of, int64_t own) {
     anchor->negatives = negatives;
 }
 
+/* ---- order ------------------------------------------------------------------------------------ */
+
+#define NF_RUN 12 /* values that insertion sorts */
+
+static void insertion(double *values, size_t count) {
+    for (size_t i = 1; i < count; i++) {
+        const double moved = values[i];
+        size_t at = i;
+        for (; at > 0 && values[at - 1] < moved; at--) values[at] = values[at - 1];
+        values[at] = moved;
+    }
+}
+
+/* Two runs of `from`, [0, middle) and [middle, count), to one of `to`. */
+static void merge(const double *from, size_t middle, size_t count, double *to) {
+    size_t left = 0, right = middle, out = 0;
+    while (left < middle && right < count) {
+        const bool second = from[right] > from[left];
+        to[out++] = second ? from[right] : from[left];
+        left += !second;
+        right += second;
+    }
+    memcpy(to + out, from + left, (middle - left) * sizeof *to);
+    memcpy(to + out + (middle - left), from + right, (count - right) * sizeof *to);
+}
+
+void nf_sort_descending(double *values, size_t count, double *scratch) {
+    double *from = values, *to = scratch;
+    for (size_t i = 0; i < count; i += NF_RUN) {
+        insertion(values + i, nf_min_size(NF_RUN, count - i));
+    }
+    for (size_t run = NF_RUN; run < count; run *= 2) {
+        for (size_t i = 0; i < count; i += 2 * run) {
+            const size_t both = nf_min_size(2 * run, count - i);
+            merge(from + i, nf_min_size(run, both), both, to + i);
+        }
+        double *swapped = from;
+        from = to;
+        to = swapped;
+    }
+    if (from != values) memcpy(values, from, count * sizeof *values);
+}
+
+/* ---- choices ---------------------------------------------------------------------------------- */
+
 static bool precedes(const nf_anchor *anchor, size_t c, size_t other, bool far) {
     const double t = anchor->t[c], best = anchor->t[other];
     if (t != best) return far ? t > best : t < best;
@@ -86,9 +131,8 @@ void nf_anchor_semi_hard(const nf_anchor *anchor) {
     const size_t positives = anchor->positives, none = anchor->m;
     double *descending = anchor->work[0]; /* -t(a, p), so that `above` is `farther than` */
     uint64_t *nearest = anchor->counts;
-    for (size_t k = 0; k < positives; k++) descending[k] = anchor->t[anchor->positive[k]];
-    nf_sort_doubles(descending, positives);
-    for (size_t k = 0; k < positives; k++) descending[k] = -descending[k];
+    for (size_t k = 0; k < positives; k++) descending[k] = -anchor->t[anchor->positive[k]];
+    nf_sort_descending(descending, positives, anchor->work[1]);
     for (size_t k = 0; k <= positives; k++) nearest[k] = none;
     for (size_t c = 0; c < none; c++) {
         const double t = anchor->negative[c];
