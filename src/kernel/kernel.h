@@ -32,6 +32,7 @@ enum { NF_NEGATIVE = 0, NF_POSITIVE = 1 };
 
 typedef struct nf_contrast {
     nf_contrast_side side[2]; /* NF_NEGATIVE, NF_POSITIVE */
+    bool unmeasured;          /* distance sums are not wanted, and come out too small */
 } nf_contrast;
 
 /* Sums over the valid pairs of tiles; fixed order, so bits depend on the pairs only. */
@@ -41,14 +42,27 @@ typedef struct nf_contrast_sums {
     bool any_weight; /* some weight is not zero */
 } nf_contrast_sums;
 
+#define NF_STRIP_HEIGHT 12 /* rows or columns of a tile that are updated together */
+#define NF_BIT_WORDS 2     /* words of a row's bits: tiles have at most 128 columns */
+
+/* What updates need to know of a tile's weights. A strip is NF_STRIP_HEIGHT rows. */
+typedef struct nf_weight_facts {
+    void *row_sum;      /* T (rows): sum of weights of a row, and */
+    void *col_sum;      /* T (ld): of a column */
+    void *row_near;     /* T (strips): smallest raw number with a weight, +inf if there is none; */
+    void *col_near;     /* T (ld): of a column */
+    uint64_t *weighted; /* (rows, NF_BIT_WORDS): bit c of row r: its weight is not 0 */
+} nf_weight_facts;
+
 typedef struct nf_contrast_tile {
     void *tile; /* T (rows, ld): raw numbers in, weights dphi/d(raw) out (0 for pairs not valid) */
     size_t ld, rows, cols;
     const void *row_class, *col_class; /* integers of T's size; columns padded to lines, with -1 */
     const unsigned char *skip;         /* (rows, ld) bytes, non-zero = not a valid pair; or NULL */
-    bool upper; /* only columns c > r are pairs; what is left of the line that
+    bool upper;                   /* only columns c > r are pairs; what is left of the line that
                                           holds r is not read, and its weights are set to 0 */
-    void *work; /* 2 ld elements of scratch */
+    void *work;                   /* 2 ld elements of scratch */
+    const nf_weight_facts *facts; /* filled; NULL: not wanted */
 } nf_contrast_tile;
 
 /* One side of a loss of exponentials: z(t) = scale t + shift, or, with `product`,
@@ -88,6 +102,10 @@ typedef void (*nf_update_fn)(void *out, size_t ldo, const void *weights, size_t 
                              size_t step, const void *x, size_t ldx, const void *b, size_t ldb,
                              size_t rows, size_t n, size_t d);
 
+typedef void (*nf_add_fn)(void *out, size_t ldo, const void *weights, size_t row_step, size_t step,
+                          const void *x, size_t ldx, const void *b, size_t ldb,
+                          const uint32_t *index, size_t rows, size_t n, size_t d);
+
 typedef struct nf_kernels {
     /* Rows b (cols, d) to a panel: panel[(c / L * d + k) * L + c % L], padded with zeros. */
     void (*pack)(void *panel, const void *b, size_t ldb, size_t cols, size_t d);
@@ -115,6 +133,15 @@ typedef struct nf_kernels {
      *   update_sign:       s + w sign(x[r] - b[s])
      * Rows of x, b and out are padded to whole lines. */
     nf_update_fn update_difference, update_product, update_sign;
+
+    /* out (rows, d), each element one chain on what it holds, over s = index[0], .. index[n-1]; as
+     * the updates above, but
+     *   add_centered: fma(w, x[0] - b[s], s)           (x: one row) */
+    nf_add_fn add_centered, add_difference, add_product, add_sign;
+
+    /* sum[i] += part[i] + weight (x[i] - center[i]) in double */
+    void (*settle)(double *sum, const void *part, double weight, const void *x, const void *center,
+                   size_t count);
 
     /* sum[i] += in[i], double sums */
     void (*accumulate)(double *sum, const void *in, size_t count);

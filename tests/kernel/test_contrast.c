@@ -25,6 +25,8 @@ typedef struct tile_data {
 typedef struct tile_result {
     double weight[ROWS * LD];
     nf_contrast_sums sums;
+    double row_sum[ROWS], col_sum[LD], row_near, col_near[LD];
+    uint64_t weighted[ROWS * NF_BIT_WORDS];
 } tile_result;
 
 static tile_data make_tile(uint64_t seed) {
@@ -54,8 +56,12 @@ static tile_data make_tile(uint64_t seed) {
     return t;
 }
 
+static double element(nf_type type, const void *values, size_t at) {
+    return type == NF_FLOAT32 ? (double)((const float *)values)[at] : ((const double *)values)[at];
+}
+
 static tile_result run_tile(nf_context *context, const tile_data *t) {
-    tile_result result = {.sums = {{0}, {0}, {0}, 0, false}};
+    tile_result result = {.sums = {{0}, {0}, {0}, 0, false}, .row_near = INFINITY};
     float narrow[ROWS * LD], work_f[6 * LD];
     double wide[ROWS * LD], work_d[6 * LD];
     int32_t row32[ROWS], col32[LD];
@@ -71,16 +77,27 @@ static tile_result run_tile(nf_context *context, const tile_data *t) {
                              .col_class = f32 ? (const void *)col32 : (const void *)t->col_class,
                              .skip = t->use_skip ? t->skip : NULL,
                              .work = f32 ? (void *)work_f : (void *)work_d};
+    double sums[2][LD], nears[2][LD]; /* of either type */
+    memset(sums, 0, sizeof sums);
+    nf_weight_facts facts = {sums[0], sums[1], nears[0], nears[1], result.weighted};
+    tile.facts = &facts;
     nf_kernels_get(context, t->type)->contrast(&t->contrast, &tile, &result.sums);
     for (size_t k = 0; k < ROWS * LD; k++) {
         if (k % LD < t->cols) result.weight[k] = f32 ? (double)narrow[k] : wide[k];
     }
+    for (size_t r = 0; r < ROWS; r++) result.row_sum[r] = element(t->type, sums[0], r);
+    for (size_t c = 0; c < t->cols; c++) {
+        result.col_sum[c] = element(t->type, sums[1], c);
+        result.col_near[c] = element(t->type, nears[1], c);
+    }
+    result.row_near = element(t->type, nears[0], 0);
     return result;
 }
 
 /* The same from the formulas, in double. */
 static tile_result expected(const tile_data *t) {
-    tile_result result = {.sums = {{0}, {0}, {0}, 0, false}};
+    tile_result result = {.sums = {{0}, {0}, {0}, 0, false}, .row_near = INFINITY};
+    for (size_t c = 0; c < t->cols; c++) result.col_near[c] = INFINITY;
     for (size_t k = 0; k < ROWS * LD; k++) {
         size_t r = k / LD, c = k % LD;
         if (c >= t->cols || (t->use_skip && t->skip[k])) continue;
@@ -115,6 +132,51 @@ static void assert_near(double got, double want, double tolerance, uint64_t seed
     fail_msg("tile %llu: %.17g for %.17g", (unsigned long long)seed, got, want);
 }
 
+/* What updates rely on, from the weights of the same run. */
+static void assert_facts(const tile_data *t, const tile_result *got, uint64_t seed) {
+    double row_near = INFINITY;
+    for (size_t c = 0; c < t->cols; c++) {
+        double near = INFINITY, sum = 0;
+        for (size_t r = 0; r < ROWS; r++) {
+            double w = got->weight[r * LD + c], raw = t->raw[r * LD + c];
+            if (t->type == NF_FLOAT32) raw = (double)(float)raw;
+            sum += w;
+            if (w != 0) near = fmin(near, raw);
+            uint64_t bit = got->weighted[r * NF_BIT_WORDS + c / 64] >> c % 64 & 1;
+            assert_int_equal(bit, w != 0);
+        }
+        assert_true(got->col_near[c] == near);
+        assert_near(got->col_sum[c], sum, t->type == NF_FLOAT32 ? 1e-4 : 1e-12, seed);
+        row_near = fmin(row_near, near);
+    }
+    assert_true(got->row_near == row_near);
+    for (size_t r = 0; r < ROWS; r++) {
+        double sum = 0;
+        for (size_t c = 0; c < t->cols; c++) sum += got->weight[r * LD + c];
+        assert_near(got->row_sum[r], sum, t->type == NF_FLOAT32 ? 1e-4 : 1e-12, seed);
+    }
+}
+
+/* Without distance sums, lines beyond the margin are left out, and nothing else changes a bit. */
+static void assert_unmeasured_is_the_same(nf_context **contexts, size_t isas, tile_data t,
+                                          const tile_result *measured) {
+    t.contrast.unmeasured = true;
+    for (size_t k = 0; k < isas; k++) {
+        tile_result other = run_tile(contexts[k], &t);
+        assert_memory_equal(other.weight, measured->weight, sizeof other.weight);
+        assert_memory_equal(other.weighted, measured->weighted, sizeof other.weighted);
+        assert_memory_equal(other.row_sum, measured->row_sum, sizeof other.row_sum);
+        assert_memory_equal(other.col_sum, measured->col_sum, sizeof other.col_sum);
+        assert_memory_equal(other.col_near, measured->col_near, sizeof other.col_near);
+        assert_true(other.row_near == measured->row_near);
+        for (int s = 0; s < 2; s++) {
+            assert_true(other.sums.phi[s] == measured->sums.phi[s]);
+            assert_int_equal(other.sums.active[s], measured->sums.active[s]);
+        }
+        assert_int_equal(other.sums.coincident, measured->sums.coincident);
+    }
+}
+
 static void weights_and_sums_follow_the_formulas(void **state) {
     (void)state;
     nf_isa isa[4];
@@ -132,6 +194,8 @@ static void weights_and_sums_follow_the_formulas(void **state) {
             }
             assert_int_equal(scalar.sums.active[s], want.sums.active[s]);
         }
+        assert_facts(&t, &scalar, seed);
+        assert_unmeasured_is_the_same(contexts, isas, t, &scalar);
         assert_int_equal(scalar.sums.coincident, want.sums.coincident);
         assert_int_equal(scalar.sums.any_weight, want.sums.any_weight);
         for (size_t k = 0; k < ROWS * LD; k++) {
@@ -146,6 +210,8 @@ static void weights_and_sums_follow_the_formulas(void **state) {
                 assert_true(other.sums.distance[s] == scalar.sums.distance[s]);
                 assert_int_equal(other.sums.active[s], scalar.sums.active[s]);
             }
+            assert_memory_equal(other.row_sum, scalar.row_sum, sizeof scalar.row_sum);
+            assert_memory_equal(other.col_sum, scalar.col_sum, sizeof scalar.col_sum);
             assert_int_equal(other.sums.coincident, scalar.sums.coincident);
             assert_int_equal(other.sums.any_weight, scalar.sums.any_weight);
         }

@@ -263,6 +263,82 @@ static void check_updates(tables *t, const shape *s, int transposed) {
     probe_guard_free(&b);
 }
 
+/* The same onto what is there, over some of the lines, and about one row. */
+static double naive_add(int kind, bool centered, nf_type type, const update_data *u, size_t r,
+                        size_t c, const uint32_t *index, size_t n, double held) {
+    float f = (float)held;
+    double g = held;
+    for (size_t i = 0; i < n; i++) {
+        double w = get(type, u->w, r * u->row_step + index[i] * u->step);
+        double x = get(type, u->x, (centered ? 0 : r) * u->ld + c);
+        double b = get(type, u->b, index[i] * u->ld + c);
+        float wf = (float)w, v = (float)x - (float)b;
+        f = kind == DIFFERENCE ? fmaf(wf, v, f)
+            : kind == PRODUCT  ? fmaf(wf, (float)b, f)
+                               : f + (v > 0   ? wf
+                                      : v < 0 ? -wf
+                                              : 0);
+        g = kind == DIFFERENCE ? fma(w, x - b, g)
+            : kind == PRODUCT  ? fma(w, b, g)
+                               : g + (x > b   ? w
+                                      : x < b ? -w
+                                              : 0);
+    }
+    return type == NF_FLOAT32 ? (double)f : g;
+}
+
+static void check_adds(tables *t, const shape *s, int transposed) {
+    size_t size = nf_type_size(s->type), ld = nf_pad(s->type, s->d) + nf_lanes(s->type), n = 0;
+    update_data u = {.ld = ld};
+    size_t ldw = (transposed ? s->rows : s->cols) + s->gap;
+    u.row_step = transposed ? 1 : ldw;
+    u.step = transposed ? ldw : 1;
+    probe_guard w = filled(s->type, (transposed ? s->cols : s->rows) * ldw, s->seed, 0, s->at_end);
+    probe_guard x = filled(s->type, s->rows * ld, s->seed + 1, 0, s->at_end);
+    probe_guard b = filled(s->type, s->cols * ld, s->seed + 2, 0, s->at_end);
+    u.w = w.data, u.x = x.data, u.b = b.data;
+    uint32_t *index = calloc(s->cols + 1, sizeof *index);
+    for (size_t i = 0; i < s->cols; i++) {
+        if (nf_random_below(s->seed, 5, i, 3) != 0) index[n++] = (uint32_t)i;
+    }
+    for (size_t k = 0; k < t->count; k++) {
+        const nf_kernels *table = nf_kernels_get(t->context[k], s->type);
+        const nf_add_fn add[] = {table->add_difference, table->add_product, table->add_sign,
+                                 table->add_centered};
+        for (int a = 0; a < 4; a++) {
+            const int kind = a == 3 ? DIFFERENCE : a;
+            probe_guard out = probe_guard_make(s->rows * ld * size, s->at_end);
+            fill(s->type, out.data, s->rows * ld, s->seed + 3, 0);
+            char *held = malloc(s->rows * ld * size + 1);
+            memcpy(held, out.data, s->rows * ld * size);
+            add[a](out.data, ld, w.data, u.row_step, u.step, x.data, ld, b.data, ld, index, s->rows,
+                   n, s->d);
+            for (size_t r = 0; r < s->rows; r++) {
+                for (size_t c = 0; c < s->d; c++) {
+                    double naive = naive_add(kind, a == 3, s->type, &u, r, c, index, n,
+                                             get(s->type, held, r * ld + c));
+                    if (!agrees(get(s->type, out.data, r * ld + c), naive)) {
+                        fail_shape(a == 3 ? "add_centered" : "add", t->context[k], s);
+                    }
+                }
+            }
+            free(held);
+            probe_guard_free(&out);
+        }
+    }
+    free(index);
+    probe_guard_free(&w);
+    probe_guard_free(&x);
+    probe_guard_free(&b);
+}
+
+static void additions_are_naive_chains_over_the_listed(void **state) {
+    for (size_t t = 0; t < GRID; t++) {
+        shape s = grid_shape(t);
+        check_adds(*state, &s, (int)(t / 7 % 2));
+    }
+}
+
 static void updates_are_naive_chains(void **state) {
     for (size_t t = 0; t < GRID; t++) {
         shape s = grid_shape(t);
@@ -319,6 +395,13 @@ static void elementwise_kernels_agree(void **state) {
                 for (size_t e = 0; e < count; e++) {
                     assert_true(agrees(sum[e], 0.1 * (double)e + get(type, in.data, e)));
                 }
+                for (size_t e = 0; e < count; e++) sum[e] = 0.1 * (double)e;
+                nf_kernels_get(t->context[k], type)
+                    ->settle(sum, in.data, 0.3, want, in.data, count);
+                for (size_t e = 0; e < count; e++) {
+                    double part = get(type, in.data, e), own = 0.3 * (get(type, want, e) - part);
+                    assert_true(agrees(sum[e], 0.1 * (double)e + (part + own)));
+                }
             }
             free(sum);
             free(want);
@@ -354,6 +437,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(distances_are_naive_chains),
         cmocka_unit_test(updates_are_naive_chains),
+        cmocka_unit_test(additions_are_naive_chains_over_the_listed),
         cmocka_unit_test(the_sign_of_a_zero_difference_is_zero),
         cmocka_unit_test(elementwise_kernels_agree),
         cmocka_unit_test(outside_finds_the_one),
