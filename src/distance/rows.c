@@ -69,6 +69,16 @@ DEFINE_COPY(copy_f32_f32, float, float)
 DEFINE_COPY(copy_f32_f64, float, double)
 DEFINE_COPY(copy_f64_f64, double, double)
 
+/* Rows in another order than the matrix's come from anywhere in memory, where no machine would look
+ * for the next one by itself. */
+#define NF_AHEAD 6 /* rows */
+
+static void prefetch_row(const nf_rows *rows, size_t r) {
+    const char *row = nf_matrix_row(rows->x, nf_rows_source(rows, r));
+    const size_t bytes = rows->x.cols * nf_type_size(rows->x.type);
+    for (size_t at = 0; at < bytes && at < 4096; at += NF_ALIGNMENT) __builtin_prefetch(row + at);
+}
+
 void nf_rows_copy(const nf_rows *rows, size_t first, size_t count, nf_type type, void *out,
                   size_t ldo) {
     if (rows->x.cols == 0) { /* data may be NULL, to which not even 0 can be added */
@@ -77,6 +87,7 @@ void nf_rows_copy(const nf_rows *rows, size_t first, size_t count, nf_type type,
     }
     for (size_t r = 0; r < count; r++) {
         size_t source = nf_rows_source(rows, first + r);
+        if (rows->order != NULL) prefetch_row(rows, first + nf_min_size(r + NF_AHEAD, count - 1));
         if (rows->x.type == NF_FLOAT64) {
             copy_f64_f64(rows, source, (double *)out + r * ldo, ldo);
         } else if (type == NF_FLOAT64) {

@@ -39,7 +39,7 @@ static double squared_length(const double *row, size_t d) {
  * from the origin keeps its digits. */
 static double one_class(const nf_pass_set *set, size_t first, size_t stop, double coefficient,
                         double *origin, double *mean, double *row) {
-    const size_t d = set->rows.x.cols, stride = nf_pass_stride(set->rows.x);
+    const size_t d = set->rows.x.cols;
     const double n = (double)(stop - first);
     void *narrow = row + d;
     load(set, first, narrow, origin);
@@ -55,7 +55,7 @@ static double one_class(const nf_pass_set *set, size_t first, size_t stop, doubl
         for (size_t k = 0; k < d; k++) row[k] = (row[k] - origin[k]) - mean[k];
         sum += squared_length(row, d);
         if (set->sum == NULL) continue;
-        double *out = set->sum + r * stride;
+        double *out = set->sum + r * d;
         for (size_t k = 0; k < d; k++) out[k] += coefficient * n * row[k];
     }
     return coefficient * n * sum;

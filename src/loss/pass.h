@@ -9,6 +9,8 @@
 
 #define NF_BLOCK_ROWS 96 /* = 6*16 = 12*8 = 8*12: every register tile divides it */
 
+#define NF_SPAN_BLOCKS 8 /* at most, of a span: blocks that a worker holds at a time */
+
 /* Rows in engine order, cut in blocks. */
 typedef struct nf_pass_set {
     nf_rows rows;
@@ -16,14 +18,14 @@ typedef struct nf_pass_set {
     const int64_t *ids;      /* (rows.count), in engine order; NULL: none */
     size_t blocks;
     const size_t *block; /* (blocks + 1) first rows */
-    double *sum;         /* (rows.count, padded d) gradient sums in, out; NULL: value only */
+    double *sum;         /* (rows.count, d) gradient sums in, out; NULL: value only */
 } nf_pass_set;
 
 typedef struct nf_pass {
     nf_contrast contrast; /* coefficients at most 1 */
     nf_metric metric[2];
     nf_pass_set *a, *b; /* the same set: all unordered pairs within it */
-    bool prune;         /* skip tiles that hold no active negative; distance sums then miss them */
+    bool prune;         /* skip what holds no active negative; distance sums then miss it */
     uint64_t tiles, tiles_skipped, updates_skipped;
     nf_contrast_sums sums;
 } nf_pass;
@@ -31,7 +33,10 @@ typedef struct nf_pass {
 /* Rows per block for d columns, a function of d only. */
 size_t nf_pass_block_rows(size_t d);
 
-/* Row stride of gradient sums: d padded to whole lines of the type. */
+/* Blocks of a span, a function of the number of blocks and the bytes of one. */
+size_t nf_pass_span_blocks(const nf_pass_set *a, const nf_pass_set *b);
+
+/* d padded to whole lines of the type. */
 size_t nf_pass_stride(nf_matrix x);
 
 /* Factor between a gradient sum and dphi/dx: 2 for squared distances, whose sums are of w (a - b). */

@@ -5,44 +5,63 @@
 #include <math.h>
 #include <string.h>
 
-#define NF_STRIP 24 /* rows of a strip of a diagonal tile: a multiple of every register tile */
+#include "loss/update.h"
 
 enum { NF_VALID = 0, NF_NOT_A_PAIR = 1, NF_EXACT = 2 };
+
+/* What a worker needs for any tile. */
+typedef struct nf_tile_scratch {
+    unsigned char *tile, *work, *row_class, *col_class, *skip;
+    double *wide; /* two rows in double */
+    nf_weight_facts facts;
+    nf_span span[2];
+} nf_tile_scratch;
 
 typedef struct nf_tile {
     const nf_tile_engine *engine;
     const nf_pass_set *a, *b;
     nf_contrast contrast;
-    size_t i, j; /* first rows */
+    nf_tile_scratch *scratch;
+    nf_span *span[2];
+    size_t block[2]; /* of its span */
+    size_t i, j;     /* first rows */
     size_t rows, cols;
     bool diagonal;
-    unsigned char *x, *y, *panel, *tile, *update, *work, *row_class, *col_class, *skip;
-    double *wide; /* two rows in double */
+    const unsigned char *x, *y;
+    unsigned char *tile, *skip;
     bool has_skip, has_exact;
 } nf_tile;
 
-static size_t layout(const nf_tile_engine *engine, unsigned char *base, nf_tile *tile) {
-    size_t element = nf_type_size(engine->type), block = engine->block_rows, used = 0;
-    size_t padded_rows = nf_pad(engine->type, block);
-    size_t sizes[10] = {block * engine->stride * element,
-                        block * engine->stride * element,
-                        padded_rows * engine->d * element,
-                        block * engine->ld * element,
-                        engine->gradient ? block * engine->stride * element : 0,
-                        2 * engine->ld * element,
-                        engine->ld * element,
-                        engine->ld * element,
-                        block * engine->ld,
-                        2 * engine->stride * sizeof(double)};
-    unsigned char *wide = NULL;
-    unsigned char **slots[10] = {&tile->x,      &tile->y,    &tile->panel,     &tile->tile,
-                                 &tile->update, &tile->work, &tile->row_class, &tile->col_class,
-                                 &tile->skip,   &wide};
-    for (int i = 0; i < 10; i++) {
+static size_t layout(const nf_tile_engine *engine, unsigned char *base, nf_tile_scratch *out) {
+    const size_t element = nf_type_size(engine->type), block = engine->block_rows;
+    const size_t row = engine->ld * element;
+    unsigned char *wide, *row_sum, *col_sum, *row_near, *col_near, *weighted;
+    size_t used = 0;
+    const size_t sizes[11] = {block * row,
+                              2 * row,
+                              row,
+                              row,
+                              block * engine->ld,
+                              2 * engine->stride * sizeof(double),
+                              row,
+                              row,
+                              row,
+                              row,
+                              block * NF_BIT_WORDS * sizeof(uint64_t)};
+    unsigned char **slots[11] = {&out->tile, &out->work, &out->row_class, &out->col_class,
+                                 &out->skip, &wide,      &row_sum,        &col_sum,
+                                 &row_near,  &col_near,  &weighted};
+    for (int i = 0; i < 11; i++) {
         *slots[i] = base != NULL ? base + used : NULL;
         used += nf_round_up(sizes[i], NF_ALIGNMENT);
     }
-    tile->wide = (double *)(void *)wide;
+    out->wide = (double *)(void *)wide;
+    out->facts =
+        (nf_weight_facts){row_sum, col_sum, row_near, col_near, (uint64_t *)(void *)weighted};
+    for (int s = 0; s < 2; s++) {
+        used += nf_span_layout(&engine->shape, engine->span_blocks,
+                               base != NULL ? base + used : NULL, &out->span[s]);
+    }
     return used;
 }
 
@@ -70,6 +89,16 @@ static nf_status make_bounds(nf_context *context, nf_tile_engine *engine) {
     return status;
 }
 
+static nf_status make_facts(nf_context *context, nf_tile_engine *engine) {
+    const nf_pass *pass = engine->pass;
+    nf_status status = nf_block_facts_make(context, pass->a, engine->gradient, &engine->facts[0]);
+    engine->facts[1] = engine->facts[0];
+    if (status == NF_OK && !engine->within) {
+        status = nf_block_facts_make(context, pass->b, engine->gradient, &engine->facts[1]);
+    }
+    return status;
+}
+
 nf_status nf_tile_engine_init(nf_context *context, nf_tile_engine *engine, const nf_pass *pass) {
     nf_matrix x = pass->a->rows.x;
     int some_side = pass->contrast.side[NF_POSITIVE].on ? NF_POSITIVE : NF_NEGATIVE;
@@ -84,20 +113,28 @@ nf_status nf_tile_engine_init(nf_context *context, nf_tile_engine *engine, const
                                .within = pass->a == pass->b,
                                .gradient = pass->a->sum != NULL || pass->b->sum != NULL,
                                .d = x.cols,
-                               .stride = nf_pass_stride(x),
+                               .stride = nf_span_stride(x),
                                .block_rows = nf_pass_block_rows(x.cols)};
-    engine->update = engine->family == NF_SQUARED   ? engine->kernels->update_difference
-                     : engine->family == NF_PRODUCT ? engine->kernels->update_product
-                                                    : engine->kernels->update_sign;
     engine->ld = nf_pad(x.type, engine->block_rows);
     engine->zero_rows =
         cosine && x.cols > 0 && (pass->a->rows.zero_rows > 0 || pass->b->rows.zero_rows > 0);
     double power = fmax(raw_power(&pass->contrast.side[NF_NEGATIVE]),
                         raw_power(&pass->contrast.side[NF_POSITIVE]));
     nf_trusted_range(engine->family, x.type, x.cols, power, &engine->low, &engine->high);
+    engine->span_blocks = nf_pass_span_blocks(pass->a, pass->b);
+    const size_t element = nf_type_size(x.type);
+    engine->shape = (nf_span_shape){.kernels = engine->kernels,
+                                    .type = x.type,
+                                    .d = x.cols,
+                                    .stride = engine->stride,
+                                    .block_rows = engine->block_rows,
+                                    .block_bytes = engine->block_rows * engine->stride * element,
+                                    .panel_bytes = engine->ld * x.cols * element,
+                                    .gradient = engine->gradient};
     nf_status status = make_bounds(context, engine);
+    if (status == NF_OK) status = make_facts(context, engine);
     if (status != NF_OK) return status;
-    nf_tile unused;
+    nf_tile_scratch unused;
     engine->worker_bytes = layout(engine, NULL, &unused);
     return nf_scratch(context, &engine->scratch, (size_t)context->threads, engine->worker_bytes,
                       "loss tiles");
@@ -105,21 +142,13 @@ nf_status nf_tile_engine_init(nf_context *context, nf_tile_engine *engine, const
 
 /* ---- which pairs ------------------------------------------------------------------------------ */
 
-/* Switch sides off that no pair of the two blocks can be on. Classes ascend within a block when rows
- * are in class order, but only their range is relied on. */
-static void narrow_sides(nf_tile *tile) {
-    const int64_t *a = tile->a->class_of + tile->i, *b = tile->b->class_of + tile->j;
-    int64_t low_a = a[0], high_a = a[0], low_b = b[0], high_b = b[0];
-    for (size_t r = 1; r < tile->rows; r++) {
-        low_a = a[r] < low_a ? a[r] : low_a;
-        high_a = a[r] > high_a ? a[r] : high_a;
+/* Switch sides off that no pair of the two blocks can be on. */
+static void narrow_sides(nf_tile *tile, size_t i, size_t j) {
+    const nf_block_facts *a = &tile->engine->facts[0], *b = &tile->engine->facts[1];
+    if (a->high[i] < b->low[j] || b->high[j] < a->low[i]) {
+        tile->contrast.side[NF_POSITIVE].on = false;
     }
-    for (size_t c = 1; c < tile->cols; c++) {
-        low_b = b[c] < low_b ? b[c] : low_b;
-        high_b = b[c] > high_b ? b[c] : high_b;
-    }
-    if (high_a < low_b || high_b < low_a) tile->contrast.side[NF_POSITIVE].on = false;
-    if (low_a == high_a && low_b == high_b && low_a == low_b) {
+    if (a->low[i] == a->high[i] && b->low[j] == b->high[j] && a->low[i] == b->low[j]) {
         tile->contrast.side[NF_NEGATIVE].on = false;
     }
 }
@@ -128,13 +157,13 @@ static void fill_classes(nf_tile *tile) {
     const nf_tile_engine *engine = tile->engine;
     const int64_t *a = tile->a->class_of + tile->i, *b = tile->b->class_of + tile->j;
     if (engine->type == NF_FLOAT32) {
-        int32_t *rows = (int32_t *)(void *)tile->row_class,
-                *cols = (int32_t *)(void *)tile->col_class;
+        int32_t *rows = (int32_t *)(void *)tile->scratch->row_class,
+                *cols = (int32_t *)(void *)tile->scratch->col_class;
         for (size_t r = 0; r < tile->rows; r++) rows[r] = (int32_t)a[r];
         for (size_t c = 0; c < engine->ld; c++) cols[c] = c < tile->cols ? (int32_t)b[c] : -1;
     } else {
-        int64_t *rows = (int64_t *)(void *)tile->row_class,
-                *cols = (int64_t *)(void *)tile->col_class;
+        int64_t *rows = (int64_t *)(void *)tile->scratch->row_class,
+                *cols = (int64_t *)(void *)tile->scratch->col_class;
         for (size_t r = 0; r < tile->rows; r++) rows[r] = a[r];
         for (size_t c = 0; c < engine->ld; c++) cols[c] = c < tile->cols ? b[c] : -1;
     }
@@ -217,18 +246,18 @@ static void widen(const nf_tile *tile, const unsigned char *row, double *out) {
 }
 
 static double *sum_a(const nf_tile *tile, size_t r) {
-    return tile->a->sum != NULL ? tile->a->sum + (tile->i + r) * tile->engine->stride : NULL;
+    return tile->a->sum != NULL ? tile->a->sum + (tile->i + r) * tile->engine->d : NULL;
 }
 
 static double *sum_b(const nf_tile *tile, size_t c) {
-    return tile->b->sum != NULL ? tile->b->sum + (tile->j + c) * tile->engine->stride : NULL;
+    return tile->b->sum != NULL ? tile->b->sum + (tile->j + c) * tile->engine->d : NULL;
 }
 
 /* Gradient of one pair into both sums, which are in units of dphi/dx over nf_pass_factor. */
 static void add_pair(const nf_tile *tile, size_t r, size_t c, nf_metric metric, double slope,
                      double t) {
     const size_t d = tile->engine->d;
-    double *x = tile->wide, *y = x + tile->engine->stride;
+    double *x = tile->scratch->wide, *y = x + tile->engine->stride;
     widen(tile, row_x(tile, r), x);
     widen(tile, row_y(tile, c), y);
     slope /= nf_pass_factor(metric);
@@ -276,55 +305,46 @@ static void update_slowly(const nf_tile *tile) {
     }
 }
 
-/* Rows [first, first + count) of block a: their weights against columns [from, cols). */
-static void update_a(const nf_tile *tile, size_t first, size_t count, size_t from) {
+/* One side of the update; without gradient its part is NULL. */
+static nf_update_side side_of(const nf_tile *tile, int s) {
     const nf_tile_engine *engine = tile->engine;
-    const size_t stride = engine->stride, element = nf_type_size(engine->type);
-    engine->update(tile->update, stride, tile->tile + (first * engine->ld + from) * element,
-                   engine->ld, 1, row_x(tile, first), stride, row_y(tile, from), stride, count,
-                   tile->cols - from, engine->d);
-    engine->kernels->accumulate(sum_a(tile, first), tile->update, count * stride);
-}
-
-/* Columns [first, first + count), that is rows of block b: their weights against rows [0, to). */
-static void update_b(const nf_tile *tile, size_t first, size_t count, size_t to) {
-    const nf_tile_engine *engine = tile->engine;
-    const size_t stride = engine->stride, element = nf_type_size(engine->type);
-    engine->update(tile->update, stride, tile->tile + first * element, 1, engine->ld,
-                   row_y(tile, first), stride, row_x(tile, 0), stride, count, to, engine->d);
-    engine->kernels->accumulate(sum_b(tile, first), tile->update, count * stride);
+    const size_t b = tile->block[s];
+    nf_span *span = tile->span[s];
+    nf_update_side side = {.x = s == 0 ? tile->x : tile->y};
+    if (span->set->sum == NULL) return side;
+    side.part = nf_span_part(span, b);
+    side.weight = span->weight + b * engine->block_rows;
+    side.radius2 = engine->facts[s].radius2 + (span->first + b) * NF_STRIPS;
+    return side;
 }
 
 static void update(const nf_tile *tile) {
-    if (!tile->diagonal) {
-        if (tile->a->sum != NULL) update_a(tile, 0, tile->rows, 0);
-        if (tile->b->sum != NULL) update_b(tile, 0, tile->cols, tile->rows);
-        return;
-    }
-    /* The weights below the diagonal are 0: strips leave most of them out. */
-    for (size_t r = 0; r < tile->rows; r += NF_STRIP) {
-        update_a(tile, r, nf_min_size(NF_STRIP, tile->rows - r), r);
-    }
-    for (size_t c = 0; c < tile->cols; c += NF_STRIP) {
-        size_t count = nf_min_size(NF_STRIP, tile->cols - c);
-        update_b(tile, c, count, c + count);
-    }
+    const nf_tile_engine *engine = tile->engine;
+    nf_update job = {.kernels = engine->kernels,
+                     .family = engine->family,
+                     .type = engine->type,
+                     .d = engine->d,
+                     .stride = engine->stride,
+                     .ld = engine->ld,
+                     .weights = tile->tile,
+                     .facts = &tile->scratch->facts,
+                     .rows = tile->rows,
+                     .cols = tile->cols,
+                     .a = side_of(tile, 0),
+                     .b = side_of(tile, 1)};
+    nf_update_run(&job);
 }
 
 /* ---- the tile --------------------------------------------------------------------------------- */
 
 static void distances(nf_tile *tile) {
     const nf_tile_engine *engine = tile->engine;
-    nf_rows_copy(&tile->a->rows, tile->i, tile->rows, engine->type, tile->x, engine->stride);
-    if (tile->diagonal) {
-        tile->y = tile->x;
-    } else {
-        nf_rows_copy(&tile->b->rows, tile->j, tile->cols, engine->type, tile->y, engine->stride);
-    }
-    engine->kernels->pack(tile->panel, tile->y, engine->stride, tile->cols, engine->d);
+    tile->x = nf_span_rows(tile->span[0], tile->block[0]);
+    tile->y = nf_span_rows(tile->span[1], tile->block[1]);
+    const unsigned char *panel = nf_span_panel(tile->span[1], tile->block[1]);
     nf_tile_fn kernel = nf_family_tile(engine->kernels, engine->family);
     if (!tile->diagonal) {
-        kernel(tile->tile, engine->ld, tile->x, engine->stride, tile->panel, tile->rows, tile->cols,
+        kernel(tile->tile, engine->ld, tile->x, engine->stride, panel, tile->rows, tile->cols,
                engine->d);
         return;
     }
@@ -332,7 +352,7 @@ static void distances(nf_tile *tile) {
     const size_t lanes = nf_lanes(engine->type), element = nf_type_size(engine->type);
     for (size_t c = 0; c < tile->cols; c += lanes) {
         kernel(tile->tile + c * element, engine->ld, tile->x, engine->stride,
-               tile->panel + c * engine->d * element, nf_min_size(tile->rows, c + lanes),
+               panel + c * engine->d * element, nf_min_size(tile->rows, c + lanes),
                nf_min_size(lanes, tile->cols - c), engine->d);
     }
 }
@@ -346,51 +366,91 @@ static void add_sums(nf_contrast_sums *total, const nf_contrast_sums *part) {
     total->coincident += part->coincident;
 }
 
-void nf_tile_run(const nf_tile_engine *engine, size_t i, size_t j, int worker,
-                 nf_tile_result *result) {
-    const nf_pass *pass = engine->pass;
-    nf_tile tile = {.engine = engine, .a = pass->a, .b = pass->b, .contrast = pass->contrast};
-    layout(engine, engine->scratch + (size_t)worker * engine->worker_bytes, &tile);
-    tile.i = tile.a->block[i];
-    tile.j = tile.b->block[j];
-    tile.rows = tile.a->block[i + 1] - tile.i;
-    tile.cols = tile.b->block[j + 1] - tile.j;
-    tile.diagonal = engine->within && i == j;
-    result->tiles++;
-    narrow_sides(&tile);
-    if (engine->prune && !tile.diagonal && !tile.contrast.side[NF_POSITIVE].on &&
+/* Whether no pair of the tile has a term; narrows the sides that may have one. */
+static bool is_empty(nf_tile *tile, size_t i, size_t j) {
+    const nf_tile_engine *engine = tile->engine;
+    nf_contrast_side *side = tile->contrast.side;
+    narrow_sides(tile, i, j);
+    if (engine->prune && !tile->diagonal && !side[NF_POSITIVE].on &&
         nf_bounds_apart(&engine->bounds[0], i, &engine->bounds[1], j, engine->d, engine->type,
                         engine->reach)) {
-        tile.contrast.side[NF_NEGATIVE].on = false;
+        return true;
     }
-    if (!tile.contrast.side[NF_NEGATIVE].on && !tile.contrast.side[NF_POSITIVE].on) {
-        result->tiles_skipped++;
-        return;
-    }
-    distances(&tile);
-    fill_classes(&tile);
-    mark_not_pairs(&tile);
-    mark_exact(&tile);
+    return !side[NF_NEGATIVE].on && !side[NF_POSITIVE].on;
+}
+
+static void run_tile(nf_tile *tile, nf_tile_result *result) {
+    const nf_tile_engine *engine = tile->engine;
+    distances(tile);
+    fill_classes(tile);
+    mark_not_pairs(tile);
+    mark_exact(tile);
 
     nf_contrast_sums sums = {0};
-    nf_contrast_tile terms = {.tile = tile.tile,
+    nf_contrast_tile terms = {.tile = tile->tile,
                               .ld = engine->ld,
-                              .rows = tile.rows,
-                              .cols = tile.cols,
-                              .row_class = tile.row_class,
-                              .col_class = tile.col_class,
-                              .skip = tile.has_skip ? tile.skip : NULL,
-                              .upper = tile.diagonal,
-                              .work = tile.work};
-    engine->kernels->contrast(&tile.contrast, &terms, &sums);
-    if (tile.has_exact) exact_pairs(&tile, &sums);
+                              .rows = tile->rows,
+                              .cols = tile->cols,
+                              .row_class = tile->scratch->row_class,
+                              .col_class = tile->scratch->col_class,
+                              .skip = tile->has_skip ? tile->skip : NULL,
+                              .upper = tile->diagonal,
+                              .work = tile->scratch->work,
+                              .facts = engine->gradient ? &tile->scratch->facts : NULL};
+    engine->kernels->contrast(&tile->contrast, &terms, &sums);
+    if (tile->has_exact) exact_pairs(tile, &sums);
     add_sums(&result->sums, &sums);
     if (!engine->gradient) return;
     if (!sums.any_weight) {
         result->updates_skipped++;
-    } else if (tile.has_exact) {
-        update_slowly(&tile);
+    } else if (tile->has_exact) {
+        update_slowly(tile);
     } else {
-        update(&tile);
+        update(tile);
     }
+}
+
+static void begin_span(nf_span *span, const nf_tile_engine *engine, const nf_pass_set *set,
+                       size_t number) {
+    span->set = set;
+    span->first = number * engine->span_blocks;
+    span->count = nf_min_size(engine->span_blocks, set->blocks - span->first);
+}
+
+void nf_tile_run(const nf_tile_engine *engine, size_t i, size_t j, int worker,
+                 nf_tile_result *result) {
+    const nf_pass *pass = engine->pass;
+    const bool diagonal = engine->within && i == j;
+    nf_tile_scratch scratch;
+    layout(engine, engine->scratch + (size_t)worker * engine->worker_bytes, &scratch);
+    nf_span *a = &scratch.span[0], *b = diagonal ? a : &scratch.span[1];
+    begin_span(a, engine, pass->a, i);
+    begin_span(b, engine, pass->b, j);
+    for (size_t r = 0; r < a->count; r++) {
+        for (size_t c = diagonal ? r : 0; c < b->count; c++) {
+            const size_t p = a->first + r, q = b->first + c;
+            nf_tile tile = {.engine = engine,
+                            .a = pass->a,
+                            .b = pass->b,
+                            .contrast = pass->contrast,
+                            .scratch = &scratch,
+                            .span = {a, b},
+                            .block = {r, c},
+                            .i = pass->a->block[p],
+                            .j = pass->b->block[q],
+                            .rows = pass->a->block[p + 1] - pass->a->block[p],
+                            .cols = pass->b->block[q + 1] - pass->b->block[q],
+                            .diagonal = diagonal && r == c,
+                            .tile = scratch.tile,
+                            .skip = scratch.skip};
+            result->tiles++;
+            if (is_empty(&tile, p, q)) {
+                result->tiles_skipped++;
+            } else {
+                run_tile(&tile, result);
+            }
+        }
+    }
+    if (a->set->sum != NULL) nf_span_settle(a);
+    if (!diagonal && b->set->sum != NULL) nf_span_settle(b);
 }

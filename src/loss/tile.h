@@ -1,9 +1,9 @@
-/* One pair of blocks: distances, terms and weights on the register tiles, then both updates. */
+/* Pairs of blocks: distances, terms and weights on the register tiles, then both updates. */
 #ifndef NF_LOSS_TILE_H
 #define NF_LOSS_TILE_H
 
 #include "loss/bounds.h"
-#include "loss/pass.h"
+#include "loss/span.h"
 
 typedef struct nf_tile_result {
     nf_contrast_sums sums;
@@ -14,7 +14,6 @@ typedef struct nf_tile_engine {
     const nf_pass *pass;
     const nf_kernels *kernels;
     nf_family family;
-    nf_update_fn update;
     nf_type type;
     bool within, gradient;
     bool zero_rows; /* some pair may have a zero row under cosine */
@@ -22,7 +21,9 @@ typedef struct nf_tile_engine {
     bool prune; /* skip tiles beyond `reach` */
     double reach;
     nf_bounds bounds[2];
-    size_t d, stride, ld, block_rows;
+    nf_block_facts facts[2];
+    nf_span_shape shape;
+    size_t d, stride, ld, block_rows, span_blocks;
     size_t worker_bytes;
     unsigned char *scratch;
 } nf_tile_engine;
@@ -31,8 +32,8 @@ typedef struct nf_tile_engine {
 nf_status nf_tile_engine_init(nf_context *context, nf_tile_engine *engine,
                               const nf_pass *pass) NF_MUST_USE;
 
-/* Tile (i, j): block i of the pass's set a against block j of b. Adds to result and to the gradient
- * sums of both blocks. */
+/* All tiles of span i of the pass's set a with span j of b. Adds to result and to the gradient sums
+ * of both. */
 void nf_tile_run(const nf_tile_engine *engine, size_t i, size_t j, int worker,
                  nf_tile_result *result);
 

@@ -96,6 +96,7 @@ static nf_status run_pass(nf_context *context, nf_tiled_state *state, nf_group *
                       .a = &group->set[0],
                       .b = &group->set[state->sets - 1],
                       .prune = prune};
+    pass->contrast.unmeasured = prune;
     bool any = false;
     for (int side = NF_NEGATIVE; side <= NF_POSITIVE; side++) {
         pass->contrast.side[side] = nf_term_side(loss, side, 1);
@@ -153,12 +154,12 @@ static nf_status choose_scales(nf_context *context, nf_tiled_state *state) {
 static nf_status make_sums(nf_context *context, const nf_tiled_state *state, nf_group *group) {
     for (int s = 0; s < state->sets; s++) {
         const nf_tiled_side *side = side_of(state, s);
-        size_t stride = nf_pass_stride(side->x);
+        const size_t d = side->x.cols;
         if (side->gradient.data == NULL) continue;
-        nf_status status = nf_scratch(context, &group->set[s].sum, side->count,
-                                      stride * sizeof(double), "gradient sums");
+        nf_status status = nf_scratch(context, &group->set[s].sum, side->count, d * sizeof(double),
+                                      "gradient sums");
         if (status != NF_OK) return status;
-        memset(group->set[s].sum, 0, side->count * stride * sizeof(double));
+        memset(group->set[s].sum, 0, side->count * d * sizeof(double));
     }
     return NF_OK;
 }
@@ -174,13 +175,13 @@ static nf_status finish_group(nf_context *context, nf_tiled_state *state, nf_gro
     for (int s = 0; s < state->sets; s++) {
         nf_pass_set *set = &group->set[s];
         if (set->sum == NULL) continue;
-        const size_t stride = nf_pass_stride(set->rows.x), d = set->rows.x.cols;
+        const size_t d = set->rows.x.cols;
         for (size_t r = 0; r < set->rows.count; r++) {
-            double *row = set->sum + r * stride;
+            double *row = set->sum + r * d;
             for (size_t k = 0; k < d; k++) row[k] *= factor;
             if (group->unit) nf_gradient_through_unit(&set->rows, r, row, u);
             if (state->sum[s] == NULL) continue;
-            for (size_t k = 0; k < d; k++) state->sum[s][r * stride + k] += row[k];
+            for (size_t k = 0; k < d; k++) state->sum[s][r * d + k] += row[k];
         }
         if (state->sum[s] == NULL) state->sum[s] = set->sum;
     }
@@ -190,9 +191,9 @@ static nf_status finish_group(nf_context *context, nf_tiled_state *state, nf_gro
 static nf_status check_gradients(nf_context *context, const nf_tiled_state *state) {
     for (int s = 0; s < state->sets; s++) {
         const nf_tiled_side *side = side_of(state, s);
-        size_t stride = nf_pass_stride(side->x);
+        const size_t d = side->x.cols;
         for (size_t r = 0; state->sum[s] != NULL && r < side->count; r++) {
-            if (nf_gradient_fits(side->x.type, state->sum[s] + r * stride, side->x.cols)) continue;
+            if (nf_gradient_fits(side->x.type, state->sum[s] + r * d, d)) continue;
             return nf_gradient_range_error(context, "the gradient", side->x.type, side->order[r]);
         }
     }
@@ -203,12 +204,12 @@ static void write_gradients(const nf_tiled_state *state) {
     for (int s = 0; s < state->sets; s++) {
         const nf_tiled_side *side = side_of(state, s);
         if (side->gradient.data == NULL) continue;
-        size_t stride = nf_pass_stride(side->x), row = side->x.cols * nf_type_size(side->x.type);
+        const size_t d = side->x.cols, row = d * nf_type_size(side->x.type);
         for (size_t r = 0; r < side->x.rows; r++) {
             memset(nf_matrix_out_row(side->gradient, r), 0, row);
         }
         for (size_t r = 0; r < side->count; r++) {
-            nf_gradient_store(side->gradient, side->order[r], state->sum[s] + r * stride);
+            nf_gradient_store(side->gradient, side->order[r], state->sum[s] + r * d);
         }
     }
 }

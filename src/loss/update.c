@@ -1,0 +1,136 @@
+#include "loss/update.h"
+
+#include <math.h>
+
+/* A pair nearer than radius / 16 loses four bits or more. */
+#define NF_NEAR2 (1.0 / 256)
+
+/* Features of a part of an update, so many that the lines read stay in the fastest cache while all
+ * strips go over them. */
+#define NF_LINES 4
+
+typedef struct nf_strip {
+    size_t first, count;           /* rows of the side that is updated */
+    uint32_t index[NF_BLOCK_ROWS]; /* rows of the other side with a weight in the strip */
+    size_t n;
+    double near; /* smallest raw number with a weight */
+} nf_strip;
+
+/* One direction: what the weights of the tile do to the rows of `own`. */
+typedef struct nf_direction {
+    const nf_update_side *own, *other;
+    size_t row_step, step; /* from one weight to the next, along own's rows and the other's */
+    const void *sum;       /* T: sums of the weights of own's rows */
+    size_t count;
+    nf_strip strip[NF_STRIPS];
+} nf_direction;
+
+static double element(nf_type type, const void *values, size_t at) {
+    return type == NF_FLOAT32 ? (double)((const float *)values)[at] : ((const double *)values)[at];
+}
+
+static void list_rows(const nf_update *update, nf_direction *rows) {
+    const nf_weight_facts *facts = update->facts;
+    for (size_t first = 0; first < update->rows; first += NF_STRIP_HEIGHT) {
+        nf_strip *strip = &rows->strip[rows->count++];
+        strip->near = element(update->type, facts->row_near, first / NF_STRIP_HEIGHT);
+        strip->first = first;
+        strip->count = nf_min_size(NF_STRIP_HEIGHT, update->rows - first);
+        strip->n = 0;
+        for (size_t word = 0; word < NF_BIT_WORDS; word++) {
+            uint64_t bits = 0;
+            for (size_t r = first; r < first + strip->count; r++) {
+                bits |= facts->weighted[r * NF_BIT_WORDS + word];
+            }
+            for (; bits != 0; bits &= bits - 1) {
+                strip->index[strip->n++] = (uint32_t)(64 * word) + (uint32_t)__builtin_ctzll(bits);
+            }
+        }
+    }
+}
+
+static void list_cols(const nf_update *update, nf_direction *cols) {
+    const nf_weight_facts *facts = update->facts;
+    for (size_t first = 0; first < update->cols; first += NF_STRIP_HEIGHT) {
+        nf_strip *strip = &cols->strip[cols->count++];
+        strip->first = first;
+        strip->count = nf_min_size(NF_STRIP_HEIGHT, update->cols - first);
+        strip->near = INFINITY;
+        uint64_t mask[NF_BIT_WORDS] = {0};
+        for (size_t c = first; c < first + strip->count; c++) {
+            strip->near = fmin(strip->near, element(update->type, facts->col_near, c));
+            mask[c / 64] |= (uint64_t)1 << c % 64;
+        }
+        strip->n = 0;
+        for (size_t r = 0; r < update->rows; r++) {
+            const uint64_t *bits = facts->weighted + r * NF_BIT_WORDS;
+            strip->index[strip->n] = (uint32_t)r;
+            strip->n += ((bits[0] & mask[0]) | (bits[1] & mask[1])) != 0;
+        }
+    }
+}
+
+static bool is_centered(const nf_update *update, const nf_direction *direction,
+                        const nf_strip *strip) {
+    const double radius2 = direction->own->radius2[strip->first / NF_STRIP_HEIGHT];
+    return update->family == NF_SQUARED && strip->near >= radius2 * NF_NEAR2;
+}
+
+/* Features [c, c + width) of one strip. */
+static void add_strip(const nf_update *update, const nf_direction *direction, const nf_strip *strip,
+                      size_t c, size_t width) {
+    const nf_kernels *kernels = update->kernels;
+    const nf_update_side *own = direction->own;
+    const size_t bytes = nf_type_size(update->type);
+    const size_t at = (strip->first * update->stride + c) * bytes;
+    nf_add_fn add = is_centered(update, direction, strip) ? kernels->add_centered
+                    : update->family == NF_SQUARED        ? kernels->add_difference
+                    : update->family == NF_PRODUCT        ? kernels->add_product
+                                                          : kernels->add_sign;
+    add(own->part + at, update->stride,
+        update->weights + strip->first * direction->row_step * bytes, direction->row_step,
+        direction->step, own->x + at, update->stride, direction->other->x + c * bytes,
+        update->stride, strip->index, strip->count, strip->n, width);
+}
+
+static void add_all(const nf_update *update, const nf_direction *direction) {
+    const size_t lines = NF_LINES * nf_lanes(update->type);
+    for (size_t c = 0; c < update->d; c += lines) {
+        for (size_t s = 0; s < direction->count; s++) {
+            const nf_strip *strip = &direction->strip[s];
+            if (strip->n == 0) continue;
+            add_strip(update, direction, strip, c, nf_min_size(lines, update->d - c));
+        }
+    }
+    for (size_t s = 0; s < direction->count; s++) {
+        const nf_strip *strip = &direction->strip[s];
+        if (strip->n == 0 || !is_centered(update, direction, strip)) continue;
+        for (size_t r = strip->first; r < strip->first + strip->count; r++) {
+            direction->own->weight[r] += element(update->type, direction->sum, r);
+        }
+    }
+}
+
+void nf_update_run(const nf_update *update) {
+    nf_direction direction;
+    if (update->a.part != NULL) {
+        direction.own = &update->a;
+        direction.other = &update->b;
+        direction.row_step = update->ld;
+        direction.step = 1;
+        direction.sum = update->facts->row_sum;
+        direction.count = 0;
+        list_rows(update, &direction);
+        add_all(update, &direction);
+    }
+    if (update->b.part != NULL) {
+        direction.own = &update->b;
+        direction.other = &update->a;
+        direction.row_step = 1;
+        direction.step = update->ld;
+        direction.sum = update->facts->col_sum;
+        direction.count = 0;
+        list_cols(update, &direction);
+        add_all(update, &direction);
+    }
+}
