@@ -6,9 +6,10 @@
     >>> round(float(loss([0, 0, 1], x)), 6)      # (labels, embeddings), as Keras calls it
     0.18
 
-``model.compile(loss=ContrastiveLoss())`` trains on all pairs of each batch. The
-operations are native (C, through TensorFlow's C API) on the CPU and TensorFlow's own elsewhere, see
-ContrastiveLoss. Needs TensorFlow 2.16 or later, with Keras 3.
+``model.compile(loss=ContrastiveLoss())`` trains on all pairs of each batch. The operations are
+native (C, through TensorFlow's C API) on the CPU and TensorFlow's own elsewhere, see
+ContrastiveLoss. Needs TensorFlow 2.16 or later, with Keras 3; the suite was run with TensorFlow
+2.16.2, 2.19.1 and 2.21.0, and its Keras part with Keras 3.0.5 and 3.15.1.
 """
 
 from ._ops import set_num_threads
