@@ -107,7 +107,12 @@ def _loss_of(spec):
 
 
 def _array(tensor):
-    return None if tensor is None else tensor.detach().resolve_neg().numpy()
+    """The tensor's memory. Each step costs as much as a small loss, so none is taken in vain."""
+    if tensor is None:
+        return None
+    if tensor.requires_grad:
+        tensor = tensor.detach()
+    return (tensor.resolve_neg() if tensor.is_neg() else tensor).numpy()
 
 
 def _nothing(x):
