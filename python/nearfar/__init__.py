@@ -21,6 +21,9 @@ from ._core import (Evaluation, LossCounts, LossResult, Pairs, Partition, TrainE
                     sample_pairs, set_num_threads)
 from ._core import version as __version__
 from ._onnx import export_onnx
+from .anchor_losses import (CircleLoss, GeneralizedLiftedStructureLoss, LiftedStructureLoss,
+                            MarginLoss, MultiSimilarityLoss, NCALoss, NPairsLoss, NTXentLoss,
+                            SupConLoss, TripletMarginLoss)
 from .bank import MemoryBank
 from .data import load_digits, load_table
 from .losses import ContrastiveLoss
@@ -29,8 +32,10 @@ from .model import Model
 from .train import Trainer, TrainingWarning, training_loss
 
 __all__ = [
-    "ContrastiveLoss", "Evaluation", "LossCounts", "LossResult", "MarginResult", "MemoryBank",
-    "Model", "Pairs", "Partition", "TrainEvent", "TrainReport", "Trainer", "TrainingWarning",
+    "CircleLoss", "ContrastiveLoss", "Evaluation", "GeneralizedLiftedStructureLoss",
+    "LiftedStructureLoss", "LossCounts", "LossResult", "MarginLoss", "MarginResult", "MemoryBank",
+    "Model", "MultiSimilarityLoss", "NCALoss", "NPairsLoss", "NTXentLoss", "Pairs", "Partition",
+    "SupConLoss", "TrainEvent", "TrainReport", "Trainer", "TrainingWarning", "TripletMarginLoss",
     "class_indices", "evaluate", "export_onnx", "get_num_threads", "instruction_set", "knn",
     "load_digits", "load_table", "loss", "margin_loss", "mine", "pair_distances", "pair_indices",
     "pairwise_distances", "partition", "pdist", "presets", "sample_pairs", "set_num_threads",

@@ -11,8 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 from typing_extensions import disjoint_base
 
 _Metric = Literal["euclidean", "sqeuclidean", "cosine", "dot", "cityblock"]
-_Preset = Literal["weston", "tfa", "drlim", "hinge", "pml", "sbert"]
-_Reduction = Literal["mean", "sum", "weighted-mean", "mean-sides", "mean-nonzero", "none"]
+_Preset = Literal[
+    "weston", "tfa", "drlim", "hinge", "pml", "sbert", "triplet", "tfa-semihard", "tfa-hard",
+    "margin", "nt-xent", "supcon", "nca", "multi-similarity", "circle", "lifted",
+    "generalized-lifted", "n-pairs"]
+_Reduction = Literal[
+    "mean", "sum", "weighted-mean", "mean-sides", "mean-nonzero", "none", "mean-anchors"]
+_Triplets = Literal["all", "semi-hard", "hard"]
 _Encoding = Literal["01", "pm1"]
 _Floats = NDArray[np.float32] | NDArray[np.float64]
 _Indices = NDArray[np.int64]
@@ -220,8 +225,12 @@ class Loss:
         pos_weight: float | None = None, neg_weight: float | None = None,
         scale: float | None = None, normalize: bool | None = None,
         reduction: _Reduction | None = None, stats: bool = False,
-        unlabelled: Literal[-1] | None = -1,
+        unlabelled: Literal[-1] | None = -1, temperature: float | None = None,
+        alpha: float | None = None, beta: float | None = None, base: float | None = None,
+        gamma: float | None = None, triplets: _Triplets | None = None,
+        smooth: bool | None = None,
     ) -> Self: ...
+    def _takes(self, name: str, /) -> bool: ...
     def __call__(self, x: ArrayLike, labels: ArrayLike, *, gradient: bool = True) -> LossResult: ...
     def pairs(
         self, x: ArrayLike, pairs: _PairList, *, gradient: bool = True,
@@ -269,6 +278,22 @@ class Loss:
     def normalize(self) -> bool: ...
     @property
     def reduction(self) -> _Reduction: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def temperature(self) -> float: ...
+    @property
+    def alpha(self) -> float: ...
+    @property
+    def beta(self) -> float: ...
+    @property
+    def base(self) -> float: ...
+    @property
+    def gamma(self) -> float: ...
+    @property
+    def triplets(self) -> _Triplets: ...
+    @property
+    def smooth(self) -> bool: ...
     @property
     def stats(self) -> bool: ...
     @property
@@ -369,7 +394,9 @@ def loss(
     pos_exponent: float | None = None, neg_exponent: float | None = None,
     pos_weight: float | None = None, neg_weight: float | None = None, scale: float | None = None,
     normalize: bool | None = None, reduction: _Reduction | None = None, stats: bool = False,
-    unlabelled: Literal[-1] | None = -1,
+    unlabelled: Literal[-1] | None = -1, temperature: float | None = None,
+    alpha: float | None = None, beta: float | None = None, base: float | None = None,
+    gamma: float | None = None, triplets: _Triplets | None = None, smooth: bool | None = None,
 ) -> LossResult: ...
 def evaluate(
     x: ArrayLike, labels: ArrayLike, reference: ArrayLike | None = None,

@@ -1,7 +1,7 @@
 """Losses as objects."""
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -90,6 +90,15 @@ class ContrastiveLoss(_core.Loss):
     """
 
     __slots__ = ()
+
+    if not TYPE_CHECKING:  # whose signature is that of the base class
+
+        def __new__(cls, preset=None, **options):
+            self = super().__new__(cls, preset, **options)
+            if self.kind != "contrastive":
+                raise ValueError(f"preset is {preset!r}, which is not of the contrastive family: "
+                                 f"use nearfar.training_loss({preset!r}), or its own class")
+            return self
 
     def _options(self):
         return {name: getattr(self, name) for name in _FIELDS}

@@ -8,6 +8,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from . import _convert, _core
+from .anchor_losses import CLASSES, AnchorLoss, TripletMarginLoss
 from .losses import ContrastiveLoss, _FIELDS
 from .model import Model
 
@@ -19,12 +20,23 @@ class TrainingWarning(UserWarning):
 # Defaults are the library's own.
 _MODEL = {name: value for name, value in _core.Model(1).options.items() if name != "inputs"}
 _TRAIN = _core.train_defaults()
+# Triplet losses under other names, as options of TripletMarginLoss.
+_TRIPLETS = {
+    name: {option: getattr(loss, option) for option in ("margin", "triplets", "smooth", "normalize",
+                                                        "reduction")} | {"metric": loss.pos_metric}
+    for name, loss in ((name, _core.Loss(name)) for name in _core.presets())
+    if loss.kind == "triplet"}
 
 
-def training_loss(preset: str = "weston", **options: Any) -> ContrastiveLoss:
-    """The loss that ``nearfar train --loss PRESET`` uses: the preset, with the trainer's reduction
-    ``mean-sides`` instead of ``mean``, and its weight of positives beside that. Options given by
-    name are taken as they are."""
+def training_loss(preset: str = "weston", **options: Any) -> ContrastiveLoss | AnchorLoss:
+    """The loss that ``nearfar train --loss NAME`` uses, any of presets().
+
+    In the contrastive family the trainer's reduction ``mean-sides`` takes the place of ``mean``, and
+    its weight of positives goes with that. Options given by name are taken as they are."""
+    if preset in CLASSES:
+        return CLASSES[preset](**options)
+    if _core.Loss(preset).kind == "triplet":
+        return TripletMarginLoss(**{**_TRIPLETS[preset], **options})
     loss, base = ContrastiveLoss(preset, **options), default_loss()
     if options.get("reduction") is None and loss.reduction == "mean":
         loss = loss.replace(reduction=base.reduction)
@@ -49,8 +61,8 @@ class Trainer:
 
     Parameters
     ----------
-    loss : ContrastiveLoss or str, optional
-        A loss as it is, or the name of a preset, see training_loss. Default: weston.
+    loss : ContrastiveLoss, SupConLoss, .. or str, optional
+        A loss as it is, or its name, see training_loss. Default: weston.
     outputs, hidden, activation, bias, standardize, normalize
         The model, see Model.
     sampling : {"m-per-class", "random", "all", "pairs"}
@@ -83,7 +95,7 @@ class Trainer:
     """
 
     def __init__(
-        self, loss: ContrastiveLoss | str | None = None, *,
+        self, loss: _core.Loss | str | None = None, *,
         outputs: int = _MODEL["outputs"], hidden: int | tuple[int, ...] = _MODEL["hidden"],
         activation: str = _MODEL["activation"], bias: bool = _MODEL["bias"],
         standardize: bool = _MODEL["standardize"], normalize: bool = _MODEL["normalize"],

@@ -1,4 +1,4 @@
-/* The contrastive family: nearfar.loss and the type behind nearfar.ContrastiveLoss. */
+/* nearfar.loss, and the type behind nearfar.ContrastiveLoss and the other losses. */
 #include <stddef.h>
 #include <string.h>
 
@@ -7,10 +7,11 @@
 
 /* ---- options -------------------------------------------------------------------------------- */
 
-#define LOSS_OPTIONS                                                                      \
-    "preset", "metric", "pos_metric", "neg_metric", "margin", "pos_margin", "neg_margin", \
-        "exponent", "pos_exponent", "neg_exponent", "pos_weight", "neg_weight", "scale",  \
-        "normalize", "reduction", "stats", "unlabelled"
+#define LOSS_OPTIONS                                                                             \
+    "preset", "metric", "pos_metric", "neg_metric", "margin", "pos_margin", "neg_margin",        \
+        "exponent", "pos_exponent", "neg_exponent", "pos_weight", "neg_weight", "scale",         \
+        "normalize", "reduction", "stats", "unlabelled", "temperature", "alpha", "beta", "base", \
+        "gamma", "triplets", "smooth"
 
 enum {
     PRESET,
@@ -30,6 +31,13 @@ enum {
     REDUCTION,
     STATS,
     UNLABELLED,
+    TEMPERATURE,
+    ALPHA,
+    BETA,
+    BASE,
+    GAMMA,
+    TRIPLETS,
+    SMOOTH,
     OPTIONS
 };
 
@@ -49,14 +57,15 @@ static int set_margins(PyObject *const *value, nf_loss *loss) {
         PyErr_SetString(PyExc_TypeError, "margin and neg_margin are the same: give one of them");
         return -1;
     }
-    if (loss->neg_metric == NF_DOT && !core_given(value[MARGIN]) &&
+    const int family = loss->kind == NF_KIND_CONTRASTIVE;
+    if (family && loss->neg_metric == NF_DOT && !core_given(value[MARGIN]) &&
         !core_given(value[NEG_MARGIN])) {
         PyErr_SetString(PyExc_ValueError,
                         "metric 'dot' (the negated product) needs an explicit margin: negatives "
                         "with t = -a.b below it are pushed away, e.g. margin=0");
         return -1;
     }
-    if (loss->pos_metric == NF_DOT && !core_given(value[POS_MARGIN]) &&
+    if (family && loss->pos_metric == NF_DOT && !core_given(value[POS_MARGIN]) &&
         !core_given(value[MARGIN])) {
         PyErr_SetString(PyExc_ValueError,
                         "metric 'dot' (the negated product) of positives needs an explicit "
@@ -97,13 +106,35 @@ static int set_rest(PyObject *const *value, nf_loss *loss) {
                                         : 0;
 }
 
+static const char *const triplet_words[] = {
+#define XX(name, value, text) text,
+    NF_TRIPLETS_MAP(XX)
+#undef XX
+        NULL};
+
+/* Numbers and words of kinds other than contrastive. */
+static int set_kind(PyObject *const *value, nf_loss *loss) {
+    int triplets = (int)loss->triplets;
+    if (core_number(value[TEMPERATURE], "temperature", &loss->temperature) < 0 ||
+        core_number(value[ALPHA], "alpha", &loss->alpha) < 0 ||
+        core_number(value[BETA], "beta", &loss->beta) < 0 ||
+        core_number(value[BASE], "base", &loss->base) < 0 ||
+        core_number(value[GAMMA], "gamma", &loss->gamma) < 0 ||
+        core_choice(value[TRIPLETS], "triplets", triplet_words, &triplets) < 0) {
+        return -1;
+    }
+    loss->triplets = (nf_triplets)triplets;
+    return core_given(value[SMOOTH]) ? core_flag(value[SMOOTH], "smooth", &loss->smooth) : 0;
+}
+
 /* value[OPTIONS] as LOSS_OPTIONS. */
 static int set_options(core_state *state, PyObject *const *value, nf_loss *loss,
                        char preset[CORE_PRESET], int *has_unlabelled) {
     *has_unlabelled = 1;
     if (set_preset(state, value[PRESET], loss, preset) < 0 || set_metrics(value, loss) < 0 ||
         set_exponents(value, loss) < 0 || set_margins(value, loss) < 0 ||
-        set_rest(value, loss) < 0 || core_unlabelled(value[UNLABELLED], has_unlabelled) < 0) {
+        set_rest(value, loss) < 0 || set_kind(value, loss) < 0 ||
+        core_unlabelled(value[UNLABELLED], has_unlabelled) < 0) {
         return -1;
     }
     core_call call;
@@ -147,16 +178,18 @@ const char core_doc_loss[] =
     "loss(x, labels, loss=None, *, gradient=True, preset=None, metric=None, pos_metric=None,\n"
     "     neg_metric=None, margin=None, pos_margin=None, neg_margin=None, exponent=None,\n"
     "     pos_exponent=None, neg_exponent=None, pos_weight=None, neg_weight=None, scale=None,\n"
-    "     normalize=None, reduction=None, stats=False, unlabelled=-1)\n"
+    "     normalize=None, reduction=None, stats=False, unlabelled=-1, temperature=None,\n"
+    "     alpha=None, beta=None, base=None, gamma=None, triplets=None, smooth=None)\n"
     "--\n\n"
-    "Contrastive loss over all pairs of labelled rows, with its gradient.\n\n"
+    "Loss over all pairs of labelled rows, with its gradient.\n\n"
     "Without options this is eq. (3) of Weston, Ratle & Collobert, Deep Learning via\n"
     "Semi-Supervised Embedding, ICML 2008: the mean over all pairs i < j of d^2 where the labels\n"
     "agree and of max(0, 1 - d)^2 where they differ, d = |x_i - x_j|.\n\n"
     "x (n, d): float32 or float64 rows; other real types are converted, see nearfar.loss's\n"
     "    result for the type of the gradient.\n"
     "labels (n): integers, or strings; -1 marks a row that takes part in no pair.\n"
-    "loss: a ContrastiveLoss; or give its options by name.\n\n"
+    "loss: a loss object such as ContrastiveLoss or SupConLoss; or give its options by name, the\n"
+    "    loss itself as preset, see presets().\n\n"
     "Returns LossResult(value, grad, counts): value a float, grad (n, d) in x's type (None with\n"
     "gradient=False), counts the numbers of pairs. No pair at all gives 0 and zeros, never NaN.\n"
     "Memory O(n d): the n x n matrix is never made. The same bits for any number of threads.";
@@ -184,14 +217,15 @@ CORE_FUNCTION(core_loss) {
     options = any_given(value + 4, OPTIONS);
     if (core_given(value[2])) {
         if (!PyObject_TypeCheck(value[2], state->loss_type)) {
-            PyErr_Format(PyExc_TypeError, "loss is %R: it must be a ContrastiveLoss or None",
+            PyErr_Format(PyExc_TypeError,
+                         "loss is %R: it must be a loss such as ContrastiveLoss, or None",
                          value[2]);
             return NULL;
         }
         if (options) {
             PyErr_SetString(PyExc_TypeError,
-                            "loss has its options already: give a ContrastiveLoss or options by "
-                            "name, not both");
+                            "loss has its options already: give a loss or options by name, not "
+                            "both");
             return NULL;
         }
         const core_loss_object *object = (const core_loss_object *)value[2];
@@ -293,6 +327,22 @@ static PyObject *get_preset(PyObject *self, void *offset) {
     return PyUnicode_FromString(((core_loss_object *)self)->preset);
 }
 
+static PyObject *get_kind(PyObject *self, void *offset) {
+    (void)offset;
+    return PyUnicode_FromString(nf_loss_kind_name(((core_loss_object *)self)->loss.kind));
+}
+
+static PyObject *get_triplets(PyObject *self, void *offset) {
+    (void)offset;
+    return PyUnicode_FromString(nf_triplets_name(((core_loss_object *)self)->loss.triplets));
+}
+
+static PyObject *takes(PyObject *self, PyObject *name) {
+    const char *text = core_text(name, "name");
+    if (text == NULL) return NULL;
+    return PyBool_FromLong(nf_loss_takes(((core_loss_object *)self)->loss.kind, text));
+}
+
 static PyObject *get_unlabelled(PyObject *self, void *offset) {
     (void)offset;
     if (((core_loss_object *)self)->has_unlabelled) return PyLong_FromLong(-1);
@@ -315,10 +365,19 @@ static PyGetSetDef loss_getset[] = {
     {"normalize", get_flag, NULL, "Rows are divided by their length first.", FIELD(normalize)},
     {"reduction", get_reduction, NULL, "From terms to one number.", FIELD(reduction)},
     {"stats", get_flag, NULL, "Active positives and mean distances are counted too.", FIELD(stats)},
+    {"kind", get_kind, NULL, "Kind of loss, e.g. 'contrastive' or 'supcon'.", NULL},
+    {"temperature", get_number, NULL, "What distances are divided by.", FIELD(temperature)},
+    {"alpha", get_number, NULL, "Rate of positives.", FIELD(alpha)},
+    {"beta", get_number, NULL, "Rate of negatives; of a margin loss its boundary.", FIELD(beta)},
+    {"base", get_number, NULL, "Similarity or distance that rates count from.", FIELD(base)},
+    {"gamma", get_number, NULL, "Rate of circle loss.", FIELD(gamma)},
+    {"triplets", get_triplets, NULL, "Which triplets: 'all', 'semi-hard' or 'hard'.", NULL},
+    {"smooth", get_flag, NULL, "log(1 + exp(z)) instead of max(0, z).", FIELD(smooth)},
     {"unlabelled", get_unlabelled, NULL, "-1, or None if -1 is an ordinary class.", NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 
 static PyMethodDef loss_methods[] = {
+    {"_takes", takes, METH_O, NULL},
     {"pairs", (PyCFunction)(void (*)(void))core_loss_pairs, METH_FASTCALL | METH_KEYWORDS,
      "pairs($self, /, x, pairs, *, gradient=True, upstream=None, terms=False, same_encoding='01')\n"
      "--\n\n"

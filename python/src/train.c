@@ -130,7 +130,8 @@ static int get_options(core_state *state, PyObject *const *value, nf_train_optio
     *options = nf_train_defaults();
     if (core_given(value[LOSS])) {
         if (!PyObject_TypeCheck(value[LOSS], state->loss_type)) {
-            PyErr_Format(PyExc_TypeError, "loss is %R: it must be a ContrastiveLoss or None",
+            PyErr_Format(PyExc_TypeError,
+                         "loss is %R: it must be a loss such as ContrastiveLoss, or None",
                          value[LOSS]);
             return -1;
         }
