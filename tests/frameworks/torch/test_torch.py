@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
 import nearfar
@@ -194,20 +195,34 @@ def test_tiles_keep_near_pairs_far_from_the_origin(tiled):
     assert error < 1e-5
 
 
-def test_tiles_never_make_the_matrix(tiled, monkeypatch):
-    monkeypatch.setattr(_torch_ops.tiles, "TILE", 64)
-    largest, cdist = [0], torch.cdist
+class Largest(TorchDispatchMode):
+    """The largest tensor that any operation makes."""
 
-    def watched(*arguments, **options):
-        out = cdist(*arguments, **options)
-        largest[0] = max(largest[0], out.numel())
+    elements = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        for tensor in torch.utils._pytree.tree_leaves(out):
+            if isinstance(tensor, torch.Tensor):
+                self.elements = max(self.elements, tensor.untyped_storage().nbytes()
+                                    // tensor.element_size())
         return out
 
-    monkeypatch.setattr(torch, "cdist", watched)
-    x, labels = data(500, 4)
-    x.requires_grad_()
-    ContrastiveLoss()(x, labels).backward()
-    assert 0 < largest[0] <= 64 * 64
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_tiles_never_make_the_matrix(options, monkeypatch):
+    monkeypatch.setattr(_torch_ops.tiles, "TILE", 64)
+    monkeypatch.setattr(_torch_ops.tiles, "_PART", 1000)
+    x, labels = data(400, 4)
+    loss = nearfar.ContrastiveLoss(**options)
+    for v in (None, [x]):
+        with Largest() as seen:
+            _torch_ops._tiled(x, None, labels, None, None, None, loss, "batch", "01", v=v)
+        assert 400 * 4 < seen.elements <= 2 * 64 * 64  # row and column numbers of a tile's near pairs
+    with Largest() as seen:
+        _torch_ops._tiled(x[:150], x[150:], labels[:150], labels[150:], None, None, loss,
+                          "reference", "01", v=[x[:150], x[150:]])
+    assert seen.elements <= 2 * 64 * 64
 
 
 @pytest.mark.parametrize("change, message", [
