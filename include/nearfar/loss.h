@@ -40,6 +40,48 @@
  * CVPR 2015. hard: Hermans, Beyer & Leibe, In defense of the triplet loss, 2017; tfa-*: TensorFlow
  * Addons' TripletSemiHardLoss and TripletHardLoss.
  *
+ * Losses of exponentials compare all pairs of a row i; p are its positives, n its negatives, s is the
+ * similarity 1 - t for cosine and -t otherwise, T the temperature, [z]+ = max(0, z):
+ *
+ *   nt-xent             each positive pair (i, p), from both ends:
+ *                       log(1 + exp(-s_ip / T) sum_n exp(s_in / T))
+ *   supcon              log(sum_j exp(s_ij / T)) - mean_p s_ip / T
+ *   nca                 log(sum_j exp(-t_ij / T)) - log(sum_p exp(-t_ip / T))
+ *   multi-similarity    log(1 + sum_p exp(alpha (base - s_ip))) / alpha
+ *                       + log(1 + sum_n exp(beta (s_in - base))) / beta; for a metric other than
+ *                       cosine and dot base is a distance and base - s stands for t - base
+ *   circle              log(1 + sum_p exp(-gamma [1 + m - s_ip]+ (s_ip - 1 + m))
+ *                             * sum_n exp(gamma [s_in + m]+ (s_in - m))), m = neg_margin; cosine
+ *                       only; the factors []+ are constants to the gradient
+ *   lifted              each positive pair (i, p), from both ends: [log(sum_n exp(neg_margin - t_in)
+ *                       + sum_n exp(neg_margin - t_pn)) + t_ip - pos_margin]+^2 / 2
+ *   generalized-lifted  [log(sum_p exp(t_ip - pos_margin)) + log(sum_n exp(neg_margin - t_in))]+
+ *   n-pairs             of every class with two rows the first, a, and the second, b:
+ *                       log(sum_k exp(s(a, b_k))) - s(a, b), k over those classes
+ *
+ * A row without positives adds 0 to supcon, nca and circle, one without negatives 0 to nt-xent, nca and
+ * circle; nt-xent, supcon, lifted and n-pairs are 0 for a batch without any negative pair; an empty
+ * sum of generalized-lifted has logarithm 0. Terms of a mean are positive pairs for nt-xent and lifted,
+ * rows with a positive for nca, classes for n-pairs, all labelled rows otherwise (queries in
+ * nf_loss_reference). mean-nonzero is over the terms > 0, mean-anchors (nt-xent, lifted) the mean over
+ * rows of each row's mean.
+ *
+ *   preset              t            normalize  numbers                            reduction
+ *   nt-xent             cosine       -          temperature 0.07                   mean
+ *   supcon              cosine       -          temperature 0.1                    mean-nonzero
+ *   nca                 sqeuclidean  yes        temperature 1                      mean
+ *   multi-similarity    cosine       -          alpha 2, beta 50, base 0.5         mean
+ *   circle              cosine       -          neg_margin 0.4, gamma 80           mean-nonzero
+ *   lifted              euclidean    yes        neg_margin 1, pos_margin 0         mean
+ *   generalized-lifted  euclidean    yes        neg_margin 1, pos_margin 0         mean
+ *   n-pairs             dot          yes        -                                  mean
+ *
+ * Formulas, defaults and reductions are pytorch-metric-learning's. nt-xent (InfoNCE): van den Oord, Li &
+ * Vinyals 2018; Chen et al., SimCLR, ICML 2020. supcon: Khosla et al., NeurIPS 2020. nca: Goldberger
+ * et al., NIPS 2004. multi-similarity: Wang et al., CVPR 2019. circle: Sun et al., CVPR 2020. lifted:
+ * Oh Song et al., CVPR 2016; generalized-lifted: Hermans, Beyer & Leibe 2017. n-pairs: Sohn, NIPS
+ * 2016. Time O(n^2 d), memory O(n d).
+ *
  * weston is eq. (3) of Weston, Ratle & Collobert, Deep Learning via Semi-Supervised Embedding,
  * ICML 2008: d^2 for a positive, max(0, m - d)^2 for a negative. drlim: Hadsell, Chopra & LeCun,
  * CVPR 2006. pml: pytorch-metric-learning's ContrastiveLoss. sbert: sentence-transformers'
