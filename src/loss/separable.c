@@ -54,6 +54,7 @@ static nf_status run_pass(nf_context *context, nf_separable *state, nf_separable
                           .side = {group->side[0], group->side[1]},
                           .reach = reach,
                           .anywhere = state->anywhere,
+                          .once = state->once && state->sets == 1,
                           .run = state->run,
                           .user = state,
                           .sum = gradient ? group->sum[s] : NULL};
@@ -114,6 +115,9 @@ static uint64_t work_of(const nf_separable *state) {
     const nf_separable_group *group = &state->group[0];
     uint64_t passes = state->job->loss->reduction == NF_REDUCE_MEAN_NONZERO ? 2 : 1;
     if (state->sets == 2 && group->sum[1] != NULL) passes++;
+    if (state->sets == 1 && state->once) {
+        return passes * (uint64_t)state->groups * nf_strip_work_once(&group->set[0]);
+    }
     return passes * (uint64_t)state->groups *
            nf_strip_work(&group->set[0], &group->set[state->sets - 1]);
 }

@@ -25,6 +25,7 @@ typedef struct nf_separable {
     nf_strip_fn
         run; /* its user is this struct: fills slopes times coefficient[side], adds to block */
     const void *rule; /* for the strip function */
+    bool once;        /* strips may be mirrored: the sums of such a one are added twice */
     bool anywhere;    /* classes do not tell which pairs are positive: rule does */
     double radius;    /* > 0: distance beyond which negatives have no term; 0: none */
     double mass[2];   /* of the pairs of each side: their number, or the sum of what each counts */

@@ -310,7 +310,25 @@ static void update_columns(const nf_strip_state *state, nf_strip_tile *tile) {
                                strip->cols * state->stride);
 }
 
+/* Whether any slope is not 0; of most losses the first is not. */
+static bool has_slopes(const nf_strip_state *state, const nf_strip_tile *tile) {
+    const nf_strip *strip = &tile->strip;
+    for (size_t r = 0; r < strip->rows; r++) {
+        const float *f = (const float *)(const void *)tile->slope + r * state->ld;
+        const double *g = (const double *)(const void *)tile->slope + r * state->ld;
+        int any = 0;
+        if (state->type == NF_FLOAT32) {
+            for (size_t c = 0; c < strip->cols; c++) any |= f[c] != 0;
+        } else {
+            for (size_t c = 0; c < strip->cols; c++) any |= g[c] != 0;
+        }
+        if (any != 0) return true;
+    }
+    return false;
+}
+
 static void update(const nf_strip_state *state, nf_strip_tile *tile) {
+    if (!has_slopes(state, tile)) return;
     if (tile->has_exact) {
         update_slowly(state, tile);
         return;

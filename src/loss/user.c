@@ -96,19 +96,30 @@ static int one_range(const nf_separable *state, int side, const nf_strip *strip,
                                      : range_f64(state, side, strip, row, first, stop, sums);
 }
 
-/* Columns are in class order: the positives of a row are one range. */
+/* Sums of a strip, `times` for the ends that its pairs are met from. */
+static void add_sums(nf_separable_sums *total, const nf_separable_sums *part, unsigned times) {
+    for (int side = NF_NEGATIVE; side <= NF_POSITIVE; side++) {
+        total->value[side] += times * part->value[side];
+        total->distance[side] += times * part->distance[side];
+        total->mass[side] += times * part->mass[side];
+        total->active[side] += times * part->active[side];
+    }
+    total->coincident += times * part->coincident;
+}
+
 static int user_strip(void *user, const nf_strip *strip) {
     nf_separable *state = user;
-    nf_separable_sums *sums = &state->block[strip->block];
+    nf_separable_sums sums = {0};
     int failure = 0;
     for (size_t r = 0; r < strip->rows && failure == 0; r++) {
         size_t first, stop;
         nf_strip_positives(strip, r, &first, &stop);
-        failure = one_range(state, NF_NEGATIVE, strip, r, 0, first, sums);
-        if (failure == 0) failure = one_range(state, NF_POSITIVE, strip, r, first, stop, sums);
+        failure = one_range(state, NF_NEGATIVE, strip, r, 0, first, &sums);
+        if (failure == 0) failure = one_range(state, NF_POSITIVE, strip, r, first, stop, &sums);
         if (failure == 0)
-            failure = one_range(state, NF_NEGATIVE, strip, r, stop, strip->cols, sums);
+            failure = one_range(state, NF_NEGATIVE, strip, r, stop, strip->cols, &sums);
     }
+    add_sums(&state->block[strip->block], &sums, strip->mirrored ? 2 : 1);
     return failure;
 }
 
@@ -122,6 +133,7 @@ nf_status nf_user_run(nf_context *context, const nf_tiled_job *job, nf_loss_resu
     const uint64_t *pairs = job->pairs;
     nf_separable state = {.job = job,
                           .run = user_strip,
+                          .once = true,
                           .radius = function->radius,
                           .mass = {(double)pairs[0], (double)pairs[1]},
                           .pairs = (double)(pairs[0] + pairs[1]),
