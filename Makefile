@@ -36,7 +36,7 @@ bench: $(BUILD)/build.ninja ## time the engine against the machine's ceiling, on
 	@cmake --build $(BUILD) --target nearfar_bench
 	@$(BUILD)/bench/nearfar_bench $(BENCH)
 
-bench-setup: wheel | needs-bench ## an environment for each peer of bench-peers (2 GB, some minutes)
+bench-setup: wheel | needs-bench ## an environment for each peer of bench-peers (6 GB, some minutes)
 	@bench/peers/setup $(BENCH_VENV) dist/*.whl
 
 bench-peers: bench-setup ## time nearfar beside its peers (15 minutes; PEERS="--long --threads 2")

@@ -54,10 +54,10 @@ def near_rows(case, rng):
 
 def _start(x, labels, outputs):
     """What every trainer starts from: nearfar's initial weights and its scale of the inputs."""
-    trainer = nearfar.Trainer(outputs=outputs, valid_fraction=0, on_epoch=lambda event: True)
-    model = trainer.fit(x, labels)
-    return {"weight": model.weights[0], "mean": model.mean.astype(np.float32),
-            "std": model.std.astype(np.float32)}
+    weight = nearfar.Model(x.shape[1], outputs).weights[0]
+    trained = nearfar.Trainer(outputs=outputs, valid_fraction=0, epochs=1).fit(x, labels)
+    return {"weight": weight, "mean": trained.mean.astype(np.float32),
+            "std": trained.std.astype(np.float32)}
 
 
 def clusters(case, rng):

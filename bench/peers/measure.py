@@ -34,7 +34,7 @@ def _load(folder):
 
 
 def _begin(entry, case, paths, folder, limits):
-    """Prepare and call for the first time; the results' folder is filled."""
+    """Prepare and call for the first time, which fills the results' folder."""
     entry.child.ask("prepare", limits.seconds + 60, work=case.work, inputs=paths,
                     options=case.options, growth=limits.growth)
     shutil.rmtree(folder, ignore_errors=True)
@@ -42,13 +42,25 @@ def _begin(entry, case, paths, folder, limits):
     first = entry.child.ask("first", limits.seconds, outputs=str(folder))
     entry.record["first_seconds"] = first["seconds"]
     entry.record["first_bytes"] = first["bytes"]
+    return first
+
+
+def _keep(entry, answer):
+    entry.seconds.append(answer["seconds"])
+    entry.cpu.append(answer["cpu"])
 
 
 def _warm(entry, limits):
-    """A second call tells how many fit into a measurement, a third what memory they take."""
-    seconds = entry.child.ask("time", limits.seconds, calls=1)["seconds"]
-    entry.calls = max(1, min(10000, int(SHORTEST / max(seconds, 1e-7))))
+    """A second call tells how many fit into a measurement, a third what memory they take. A call
+    so slow that its repeats would take the whole budget is left at that: True."""
+    answer = entry.child.ask("time", limits.seconds, calls=1)
+    if answer["seconds"] > limits.budget / FEWEST_ROUNDS:
+        _keep(entry, answer)
+        entry.record["bytes"] = entry.record["first_bytes"]
+        return True
+    entry.calls = max(1, min(10000, int(SHORTEST / max(answer["seconds"], 1e-7))))
     entry.record["bytes"] = entry.child.ask("memory", limits.seconds)["bytes"]
+    return False
 
 
 def _rounds(entries, limits, clock):
@@ -63,8 +75,7 @@ def _rounds(entries, limits, clock):
             try:
                 limit = limits.seconds + SHORTEST
                 answer = entry.child.ask("time", limit, calls=entry.calls)
-                entry.seconds.append(answer["seconds"])
-                entry.cpu.append(answer["cpu"])
+                _keep(entry, answer)
             except Failure as failure:
                 failed[entry.name] = failure
     return failed
@@ -73,9 +84,9 @@ def _rounds(entries, limits, clock):
 def _summary(entry):
     """Medians; cpu is the processor time of all threads, spinning included."""
     seconds = entry.seconds
-    cpu = {"cpu_seconds": statistics.median(entry.cpu)} if entry.cpu else {}
     return {"seconds": statistics.median(seconds), "fastest": min(seconds),
-            "slowest": max(seconds), "repeats": len(seconds), **cpu}
+            "slowest": max(seconds), "repeats": len(seconds),
+            "cpu_seconds": statistics.median(entry.cpu)}
 
 
 def _failure(name, failure):
@@ -92,21 +103,21 @@ def _check(entry, reference, folder):
 
 def measure(case, names, children, paths, reference, scratch, limits, clock):
     """{peer: record} of the case."""
-    records, entries = {}, []
+    records, entries, turns = {}, [], []
     for name in names:
         try:
             entry = _Entry(name, children.get(name))
-            _begin(entry, case, paths, scratch / name, limits)
+            first = _begin(entry, case, paths, scratch / name, limits)
             _check(entry, reference, scratch / name)
             if case.once:
-                entry.seconds.append(entry.record.pop("first_seconds"))
-                entry.record["bytes"] = entry.record.pop("first_bytes")
-            else:
-                _warm(entry, limits)
+                _keep(entry, first)
+                entry.record["bytes"] = first["bytes"]
+            elif not _warm(entry, limits):
+                turns.append(entry)
             entries.append(entry)
         except Failure as failure:
             records[name] = _failure(name, failure)
-    failed = {} if case.once or not entries else _rounds(entries, limits, clock)
+    failed = _rounds(turns, limits, clock) if turns else {}
     for entry in entries:
         if entry.name in failed:
             records[entry.name] = _failure(entry.name, failed[entry.name])

@@ -1,4 +1,4 @@
-"""Time and memory against the number of rows, both axes logarithmic."""
+"""Time and memory against the number of rows, both axes logarithmic. A cross marks a wrong answer."""
 
 import matplotlib
 
@@ -16,7 +16,8 @@ _STYLE = {"svg.hashsalt": "nearfar", "svg.fonttype": "path", "font.size": 10,
 
 
 def _points(records, peer, value):
-    return sorted((record["n"], record[value]) for record in records
+    """(rows, value, right) of what was measured and can stand on a logarithmic axis."""
+    return sorted((record["n"], record[value], record["status"] == "ok") for record in records
                   if record["peer"] == peer and record.get(value))
 
 
@@ -24,9 +25,12 @@ def _lines(axes, records, value, scale):
     for peer, color in _COLORS.items():
         points = _points(records, peer, value)
         if points:
-            axes.plot([n for n, _ in points], [scale * y for _, y in points], "o-", color=color,
-                      label=peer, linewidth=2.5 if peer == "nearfar" else 1.3, markersize=4,
-                      zorder=3 if peer == "nearfar" else 2)
+            axes.plot([n for n, _, _ in points], [scale * y for _, y, _ in points], "o-",
+                      color=color, label=peer, linewidth=2.5 if peer == "nearfar" else 1.3,
+                      markersize=4, zorder=3 if peer == "nearfar" else 2)
+            for n, y, right in points:
+                if not right:
+                    axes.plot(n, scale * y, "x", color="black", markersize=9, zorder=4)
 
 
 def _finish(axes, records, label, threads):

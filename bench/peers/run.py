@@ -33,6 +33,8 @@ def _arguments():
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--budget", type=float, default=15, help="seconds of repeats of a case")
+    parser.add_argument("--minutes", type=float, default=15,
+                        help="begin no case after so many minutes (not with --long)")
     parser.add_argument("--limit", type=float, default=60, help="seconds of one call")
     parser.add_argument("--memory", type=float, default=8, help="GiB that a call may allocate")
     parser.add_argument("--environments", type=Path, default=ROOT / ".venv-bench")
@@ -83,6 +85,8 @@ class Run:
         if unknown:
             sys.exit(f"run.py: no peer {', '.join(sorted(unknown))}; there are "
                      f"{', '.join(cases.PEERS)}")
+        minutes = float("inf") if arguments.long else arguments.minutes
+        self._end = time.monotonic() + 60 * minutes
         self._prepared = {}
         self._given_up = {}
 
@@ -102,17 +106,22 @@ class Run:
             self._prepared[case.name] = paths, reference
         return self._prepared[case.name]
 
+    def _skip(self, case, threads, names, status, detail):
+        for name in names:
+            self.write(_record(case, threads, name, {"status": status, "detail": detail}))
+
     def _case(self, case, threads, children):
         names = [name for name in case.peers if name in self._wanted]
         if not names:
             return
         print(f"{case.name}, threads {threads}", file=sys.stderr)
+        if time.monotonic() > self._end:
+            self._skip(case, threads, names, "no time", "the run's minutes are over")
+            return
         try:
             paths, reference = self._inputs(case)
         except data.Missing as missing:
-            for name in names:
-                self.write(_record(case, threads, name, {"status": "no data",
-                                                         "detail": str(missing)}))
+            self._skip(case, threads, names, "no data", str(missing))
             return
         # What a peer could not do on fewer rows it is not asked again.
         lost = {name: self._given_up[key] for name in names
@@ -146,7 +155,8 @@ def main():
     with open(arguments.output, "w", encoding="utf-8") as output:
         run = Run(arguments, output)
         run.write(_about())
-        for threads in sorted({int(text) for text in arguments.threads.split(",")}):
+        threads_wanted = {int(text) for text in arguments.threads.split(",")}
+        for threads in sorted(threads_wanted, reverse=True):  # the most telling first
             run.threads([case for case in listed if threads in case.threads], threads)
 
 

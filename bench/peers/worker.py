@@ -59,13 +59,13 @@ class Worker:
 
     def first(self, outputs):
         memory.reset_peak()
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         result = self._task.call()
-        seconds = time.perf_counter() - start
+        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
         peak = memory.peak()
         for name, array in self._task.collect(result).items():
             np.save(Path(outputs) / f"{name}.npy", array)
-        return {"seconds": seconds, "bytes": max(0, peak - self._base)}
+        return {"seconds": seconds, "cpu": cpu, "bytes": max(0, peak - self._base)}
 
     def time(self, calls):
         call = self._task.call
