@@ -40,11 +40,12 @@ static int check_finite(cli *app, const cli_rows *rows) {
         }
     }
     if (count == 0) return CLI_OK;
+    bool can_pass = (cli_options[OPT_ALLOW_NONFINITE].commands & app->command->bit) != 0;
     return cli_fail(app, CLI_DATA,
                     "%s: %zu value%s NaN or infinite, the first in row %zu, column %zu (counted "
-                    "from 0): replace or remove %s",
+                    "from 0): replace or remove %s%s",
                     cli_quote(rows->source).text, count, count == 1 ? " is" : "s are", row, column,
-                    count == 1 ? "it" : "them");
+                    count == 1 ? "it" : "them", can_pass ? ", or pass --allow-nonfinite" : "");
 }
 
 /* {-1, +1} with -1 as "unlabelled" would drop half of a binary problem without a word. */
@@ -148,7 +149,7 @@ int cli_load_rows(cli *app, const char *source, const char *labels, const char *
         return cli_fail(app, CLI_DATA, "%s holds labels but no features", cli_quote(source).text);
     }
     rows->x = nf_array_view(rows->table->x);
-    int code = check_finite(app, rows);
+    int code = cli_given(app, OPT_ALLOW_NONFINITE) ? CLI_OK : check_finite(app, rows);
     if (code == CLI_OK) code = take_labels(app, labels, needs, rows);
     if (code == CLI_OK) {
         cli_detail(app, "%s: %zu rows, %zu columns, %s", cli_quote(source).text, rows->x.rows,

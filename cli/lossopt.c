@@ -15,6 +15,7 @@ nf_distance_options cli_distance_options(const cli *app) {
     }
     options.normalize = cli_given(app, OPT_DISTANCE_NORMALIZE);
     options.precise = cli_given(app, OPT_PRECISE);
+    options.allow_nonfinite = cli_given(app, OPT_ALLOW_NONFINITE);
     return options;
 }
 

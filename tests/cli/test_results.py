@@ -435,6 +435,24 @@ def test_nan_is_named_with_its_place(cli, data, arguments, value):
     assert "row 7" in message and "column 3" in message
 
 
+def test_nan_passes_if_allowed(cli, data):
+    x = data["x"].copy()
+    x[7, 3], x[9, 1] = math.nan, math.inf
+    cli.save(bad=x)
+    for command in (("distances", "bad.npy", "-o", "d.npy"),
+                    ("knn", "bad.npy", "-k", "3", "-o", "i.npy")):
+        assert "--allow-nonfinite" in cli.fails(DATA, *command)
+        cli.ok(*command, "--allow-nonfinite")
+    with np.errstate(invalid="ignore"):
+        d, expected = cli.load("d.npy"), full(x)
+    np.testing.assert_array_equal(np.isnan(d), np.isnan(expected))
+    assert np.isinf(d[9, [0, 1, 2]]).all()
+    np.testing.assert_allclose(d[:7, :7], expected[:7, :7], rtol=1e-5)
+    assert not np.isin(cli.load("i.npy")[:7], (7, 9)).any()
+    assert "belongs to distances, knn" in cli.fails(USAGE, "eval", "bad.npy", "--labels", "y.npy",
+                                                    "--allow-nonfinite")
+
+
 def test_shapes_that_do_not_match(cli, data):
     cli.save(thin=data["x"][:, :3], few=data["right"][:30])
     for message in (
