@@ -104,6 +104,12 @@ static int check_usage(cli *app, job *work) {
     if (code != CLI_OK) return code;
     work->loss.stats = !cli_given(app, OPT_NO_STATS);
     bool listed = work->form == FORM_PAIRS || work->form == FORM_ROWS;
+    if (listed && !nf_loss_takes(work->loss.kind, "pos_metric")) {
+        return cli_fail(app, CLI_USAGE,
+                        "--loss %s compares the pairs of a row with each other and needs labelled "
+                        "rows: it does not go with --pairs, or --left, --right, --same",
+                        cli_loss_name(app));
+    }
     if (work->loss.reduction == NF_REDUCE_NONE && !listed) {
         return cli_fail(app, CLI_USAGE,
                         "--reduction none keeps one term per pair and goes with "

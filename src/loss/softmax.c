@@ -217,6 +217,10 @@ static nf_status find_terms(nf_context *context, nf_softmax_state *state) {
     return NF_OK;
 }
 
+static const nf_tiled_side *rows_of(const nf_softmax_state *state, int s) {
+    return s == 0 ? state->job->a : state->job->b;
+}
+
 /* ---- gradients -------------------------------------------------------------------------------- */
 
 static int weights_strip(void *user, const nf_strip *strip) {
@@ -234,16 +238,16 @@ static int weights_strip(void *user, const nf_strip *strip) {
 }
 
 static nf_status find_gradients(nf_context *context, nf_softmax_state *state) {
-    const nf_tiled_side *sides[2] = {state->job->a, state->job->b};
     nf_status status = NF_OK;
     for (int s = 0; s < state->sets && status == NF_OK; s++) {
         nf_anchors *side = &state->side[s];
-        status = nf_strip_sums(context, &side->set, sides[s]->gradient, &side->sum);
+        const nf_tiled_side *rows = rows_of(state, s);
+        status = nf_strip_sums(context, &side->set, rows->gradient, &side->sum);
         if (status != NF_OK || side->sum == NULL) continue;
         if (state->common > 0) status = run_pass(context, state, s, weights_strip, side->sum);
         if (status == NF_OK)
             status = nf_strip_finish(context, &side->set, state->common, side->sum);
-        if (status == NF_OK) status = nf_strip_check_gradient(context, sides[s], side->sum);
+        if (status == NF_OK) status = nf_strip_check_gradient(context, rows, side->sum);
     }
     return status;
 }
@@ -251,14 +255,13 @@ static nf_status find_gradients(nf_context *context, nf_softmax_state *state) {
 /* ---- the run ---------------------------------------------------------------------------------- */
 
 static nf_status make_sides(nf_context *context, nf_softmax_state *state) {
-    const nf_tiled_side *sides[2] = {state->job->a, state->job->b};
     const bool unit = nf_term_unit(state->job->loss, NF_POSITIVE);
     nf_status status = NF_OK;
     for (int s = 0; s < state->sets && status == NF_OK; s++) {
         nf_anchors *side = &state->side[s];
-        side->count = sides[s]->count;
+        side->count = rows_of(state, s)->count;
         side->anchor = s == 0;
-        status = nf_strip_set_make(context, sides[s], unit, &side->set);
+        status = nf_strip_set_make(context, rows_of(state, s), unit, &side->set);
         state->result.zero_rows += side->set.set.rows.zero_rows;
     }
     if (status != NF_OK) return status;

@@ -370,3 +370,72 @@ def test_triplets_are_all_without_a_word(cli, data):
     ["--loss", "triplet", "--pos-metric", "cosine"]])
 def test_triplet_contradictions(cli, data, arguments):
     assert cli.run("loss", "x.npy", "--labels", "y.npy", *arguments).returncode in (USAGE, 1)
+
+
+# ---- losses that compare the pairs of a row -----------------------------------------------------
+
+
+def supcon(x, y, temperature):
+    u = x.astype(float) / np.linalg.norm(x.astype(float), axis=1, keepdims=True)
+    s = u @ u.T / temperature
+    others = ~np.eye(len(x), dtype=bool)
+    positive = (y[:, None] == y) & others
+    terms = [np.log(np.exp(s[i][others[i]]).sum()) - s[i][positive[i]].mean()
+             for i in range(len(x)) if positive[i].any()]
+    return np.mean(terms), len(terms)
+
+
+@pytest.mark.parametrize("temperature", [None, 0.5])
+def test_supcon_against_numpy(cli, data, temperature):
+    options = () if temperature is None else ("--temperature", str(temperature))
+    got = cli.json("loss", "x.npy", "--labels", "y.npy", "--loss", "supcon", *options)
+    value, terms = supcon(data["x"], data["y"], temperature or 0.1)
+    assert got["loss"] == pytest.approx(value, rel=1e-5)
+    assert got["active_terms"] == terms and got["temperature"] == (temperature or 0.1)
+    assert got["kind"] == "supcon" and "pos_exponent" not in got and "alpha" not in got
+
+
+NAMES = ("nt-xent", "supcon", "nca", "multi-similarity", "circle", "lifted", "generalized-lifted",
+         "n-pairs")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_value_and_gradient_belong_together(cli, data, name):
+    x, y = data["x"].astype(float), data["y"]
+    direction = np.random.default_rng(3).normal(size=x.shape)
+    h = 1e-6
+    cli.save(wide=x, above=x + h * direction, below=x - h * direction)
+    at = cli.json("loss", "wide.npy", "--labels", "y.npy", "--loss", name, "--grad", "g.npy")
+    assert at["loss"] > 0 and at["terms"] >= at["active_terms"] > 0
+    value = {name_: cli.json("loss", f"{name_}.npy", "--labels", "y.npy", "--loss", name)["loss"]
+             for name_ in ("above", "below")}
+    if name != "circle":  # whose gradient holds factors constant
+        assert (value["above"] - value["below"]) / (2 * h) == pytest.approx(
+            (cli.load("g.npy") * direction).sum(), rel=1e-4, abs=1e-7)
+    table = cli.ok("loss", "x.npy", "--labels", "y.npy", "--loss", name).stdout
+    assert f"{at['terms']}, {at['active_terms']} above 0" in table
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_lists_of_pairs_are_for_other_losses(cli, data, name):
+    cli.save(left=data["x"][:4], right=data["x"][4:8], same=np.array([1, 0, 1, 0], np.uint8))
+    message = cli.fails(USAGE, "loss", "--left", "left.npy", "--right", "right.npy", "--same",
+                        "same.npy", "--loss", name)
+    assert name in message
+
+
+@pytest.mark.parametrize(("name", "option"), [
+    ("supcon", ("--margin", "1")), ("supcon", ("--exponent", "2")), ("lifted", ("--gamma", "2")),
+    ("weston", ("--temperature", "2")), ("circle", ("--metric", "dot")),
+    ("nca", ("--reduction", "mean-sides")), ("n-pairs", ("--pos-weight", "2"))])
+def test_an_option_of_another_loss_is_refused(cli, data, name, option):
+    message = cli.fails(USAGE, "loss", "x.npy", "--labels", "y.npy", "--loss", name, *option)
+    assert name in message or "contrastive" in message
+
+
+def test_one_class_has_nothing_to_compare(cli, data):
+    cli.save(one=np.zeros(len(data["x"]), np.int64))
+    for name in ("nt-xent", "supcon", "nca", "circle", "lifted", "n-pairs"):
+        result = cli.ok("loss", "x.npy", "--labels", "one.npy", "--loss", name, "--grad", "g.npy")
+        assert result.stdout.split()[1] == "0" and not cli.load("g.npy").any()
+        assert "no term is above 0" in result.stderr
