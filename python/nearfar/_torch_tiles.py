@@ -252,14 +252,8 @@ def _positive(loss):
     return Side(metric, exponent, loss.pos_margin, loss.scale * loss.pos_weight, 1, loss.normalize)
 
 
-_FAMILY = ("weston", "tfa", "drlim", "hinge", "pml", "sbert")
-
-
 def sides(loss):
     """(positives, negatives) of a nearfar.ContrastiveLoss."""
-    if loss.preset not in _FAMILY:
-        raise NotImplementedError(f"the preset {loss.preset!r} has its value and first derivatives, "
-                                  "on the CPU only: not these here")
     return (_positive(loss),
             Side(loss.neg_metric, loss.neg_exponent, loss.neg_margin,
                  loss.scale * loss.neg_weight, -1, loss.normalize))
