@@ -143,7 +143,7 @@ def export_onnx(model: Model, path: str | os.PathLike[str]) -> None:
         with open(path, "wb") as device:  # a pipe or a terminal; a folder is an error
             device.write(data)
         return
-    temporary = f"{path}.{secrets.token_hex(8)}.tmp"
+    temporary = os.path.join(os.path.dirname(path), f".nearfar-{secrets.token_hex(8)}.tmp")
     try:
         with open(temporary, "xb") as file:
             file.write(data)
