@@ -127,11 +127,9 @@ static void anchor_task(void *argument, size_t r, int worker) {
     sums.extra = out.extra;
     sums.terms = out.terms;
     sums.active = out.active;
-    for (size_t c = 0; c < run->columns; c++) {
-        const int active = out.slope[c] != 0, negative = !isnan(anchor.negative[c]);
-        sums.active_of[NF_NEGATIVE] += (uint64_t)(active & negative);
-        sums.active_of[NF_POSITIVE] += (uint64_t)(active & !negative);
-    }
+    /* Positives are pulled, negatives pushed: the sign of a slope tells them apart. */
+    for (size_t c = 0; c < run->columns; c++) sums.active_of[NF_NEGATIVE] += out.slope[c] < 0;
+    for (size_t c = 0; c < run->columns; c++) sums.active_of[NF_POSITIVE] += out.slope[c] > 0;
     run->of[a] = sums;
     if (run->gradient) store_weights(run, r, anchor.t, out.slope);
 }
@@ -268,10 +266,11 @@ static nf_status begin(nf_context *context, nf_anchored *run, nf_loss_result *re
     if (status == NF_OK) {
         status = nf_scratch(context, &run->of, run->job->a->count, sizeof *run->of, "anchor sums");
     }
+    if (status != NF_OK) return status;
     run->update = run->panels.family == NF_SQUARED   ? run->panels.kernels->update_difference
                   : run->panels.family == NF_PRODUCT ? run->panels.kernels->update_product
                                                      : run->panels.kernels->update_sign;
-    return status;
+    return NF_OK;
 }
 
 static nf_status run_panels(nf_context *context, nf_anchored *run) {

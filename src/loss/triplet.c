@@ -25,27 +25,6 @@ static void add_triplet(const nf_triplet_terms *loss, const nf_anchor *anchor, s
 
 /* ---- all -------------------------------------------------------------------------------------- */
 
-/* Smooth terms have no suffix sums: every triplet is visited. */
-static void all_smooth(const nf_triplet_terms *loss, const nf_anchor *anchor,
-                       nf_anchor_terms *out) {
-    for (size_t k = 0; k < anchor->positives; k++) {
-        const size_t p = anchor->positive[k];
-        const double threshold = anchor->t[p] + loss->margin;
-        double value = 0, pull = 0;
-        for (size_t c = 0; c < anchor->m; c++) {
-            double slope, t = anchor->negative[c];
-            if (t != t) continue;
-            double term = nf_softplus(threshold - t, &slope);
-            value += term;
-            pull += slope;
-            out->active += term > 0;
-            out->slope[c] -= slope;
-        }
-        out->value += value;
-        out->slope[p] = pull;
-    }
-}
-
 /* Thresholds fl(t(a, p) + margin) of the positives, descending. */
 static void thresholds(const nf_triplet_terms *loss, const nf_anchor *anchor, double *out) {
     for (size_t k = 0; k < anchor->positives; k++) {
@@ -65,7 +44,7 @@ void nf_triplet_all(const void *terms, const nf_anchor *anchor, nf_anchor_terms 
     uint64_t *count = anchor->counts;
     out->terms = (uint64_t)positives * anchor->negatives;
     if (loss->smooth) {
-        all_smooth(loss, anchor, out);
+        nf_triplet_all_smooth(loss, anchor, out);
         return;
     }
     thresholds(loss, anchor, threshold);

@@ -22,6 +22,10 @@ void nf_triplet_all(const void *loss, const nf_anchor *anchor, nf_anchor_terms *
 void nf_triplet_semi_hard(const void *loss, const nf_anchor *anchor, nf_anchor_terms *out);
 void nf_triplet_hard(const void *loss, const nf_anchor *anchor, nf_anchor_terms *out);
 
+/* `all` with smooth terms; out->terms is set. */
+void nf_triplet_all_smooth(const nf_triplet_terms *loss, const nf_anchor *anchor,
+                           nf_anchor_terms *out);
+
 /* The kind `triplet` over all pairs of two sets, or within one. */
 nf_status nf_triplet_run(nf_context *context, const nf_tiled_job *job,
                          nf_loss_result *result) NF_MUST_USE;

@@ -186,7 +186,7 @@ static answer by_loops(const problem *q, const double *beta, long double *slope)
                 } else if (q->loss.smooth) {
                     long double steep, phi = softplus((long double)t[p] - t[n] + m, &steep);
                     out.value += phi, *sp += steep, *sn -= steep;
-                    out.active += phi > 0;
+                    out.active += phi > 1e-304L; /* below, the term is 0 in double */
                 } else if (t[p] + m > t[n]) {
                     out.value += (long double)t[p] - t[n] + m;
                     *sp += 1, *sn -= 1;
@@ -447,6 +447,32 @@ static void tiny_and_huge_rows_lose_nothing(void **state) {
     nf_context_free(context);
 }
 
+/* Smooth terms of distances so far apart that exp overflows. */
+static void smooth_terms_of_far_rows_are_right(void **state) {
+    (void)state;
+    nf_context *context = test_context(2);
+    for (int k = 0; k < 6; k++) {
+        nf_loss loss;
+        assert_ok(context, nf_loss_preset(context, "triplet", &loss));
+        loss.triplets = (nf_triplets)(k % 3);
+        loss.smooth = 1;
+        loss.normalize = 0;
+        loss.reduction = NF_REDUCE_MEAN;
+        problem p = make(7, loss, NF_FLOAT64, 30, 0, 5, 4);
+        for (size_t e = 0; e < 150; e++) {
+            p.wide_x[e] *= k < 3 ? 4000 : 4; /* beyond exp, and beyond products of exp */
+            ((double *)p.x)[e] = p.wide_x[e];
+        }
+        engine_distances(context, &p);
+        answer want = oracle(&p, &loss.beta);
+        assert_ok(context, run(context, &p));
+        compare(&p, &want, 1e-12);
+        free_answer(&want);
+        release(&p);
+    }
+    nf_context_free(context);
+}
+
 static void degenerate_batches_are_zero(void **state) {
     (void)state;
     nf_context *context = test_context(1);
@@ -677,6 +703,7 @@ int main(void) {
         cmocka_unit_test(gradients_are_those_of_differences),
         cmocka_unit_test(bits_depend_on_nothing_else),
         cmocka_unit_test(tiny_and_huge_rows_lose_nothing),
+        cmocka_unit_test(smooth_terms_of_far_rows_are_right),
         cmocka_unit_test(degenerate_batches_are_zero),
         cmocka_unit_test(counts_have_64_bits),
         cmocka_unit_test(beta_has_the_gradient_of_differences),
