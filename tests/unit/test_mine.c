@@ -64,7 +64,9 @@ static int kind_of(const problem *p, size_t i, size_t j) {
 }
 
 static void add(found *f, int64_t a, int64_t b, int64_t c) {
-    f->row = realloc(f->row, (f->count + 1) * sizeof *f->row);
+    if ((f->count & (f->count - 1)) == 0) { /* full at powers of two */
+        f->row = realloc(f->row, (2 * f->count + 1) * sizeof *f->row);
+    }
     f->row[f->count][0] = a, f->row[f->count][1] = b, f->row[f->count][2] = c;
     f->row[f->count++][3] = 0;
 }
