@@ -29,6 +29,8 @@ static double distance(const double *a, const double *b, size_t d) {
     return sqrt(lane[0]);
 }
 
+/* ---- balls ------------------------------------------------------------------------------------ */
+
 nf_status nf_bounds_make(nf_context *context, const nf_pass_set *set, nf_bounds *bounds) {
     const size_t d = set->rows.x.cols;
     double *center, *radius, *row;
@@ -55,9 +57,170 @@ nf_status nf_bounds_make(nf_context *context, const nf_pass_set *set, nf_bounds 
         }
         radius[b] *= 1 + NF_SLACK;
     }
-    *bounds = (nf_bounds){center, radius};
+    *bounds = (nf_bounds){.center = center, .radius = radius};
     return NF_OK;
 }
+
+/* ---- lines between the centres of classes ------------------------------------------------------ */
+
+#define NF_LINE_CLASSES 256 /* beyond it, lines cost more than they save */
+
+typedef struct nf_lines {
+    const nf_pass_set *set;
+    size_t classes, padded, d;
+    size_t *own;      /* (blocks) */
+    double *center;   /* (classes, d) */
+    double *norm;     /* (classes) |center| */
+    double *distance; /* (classes, classes) */
+    double *beyond;   /* (blocks, classes) */
+    double *panel;    /* of the centres */
+    double *row;      /* (block rows, d) */
+    double *product;  /* (block rows, padded): rows by centres */
+    void *narrow;
+} nf_lines;
+
+/* Which blocks are of one class, and how many such classes there are. Rows are in class order. */
+static void count_classes(nf_lines *lines) {
+    const nf_pass_set *set = lines->set;
+    int64_t last = -1;
+    size_t classes = 0;
+    for (size_t b = 0; b < set->blocks; b++) {
+        const int64_t first = set->class_of[set->block[b]];
+        lines->own[b] = SIZE_MAX;
+        if (set->class_of[set->block[b + 1] - 1] != first) continue;
+        classes += first != last;
+        last = first;
+        lines->own[b] = classes - 1;
+    }
+    lines->classes = classes;
+    for (size_t b = 0; b < set->blocks; b++) {
+        if (lines->own[b] == SIZE_MAX) lines->own[b] = classes;
+    }
+}
+
+static nf_status make_lines_scratch(nf_context *context, nf_lines *lines) {
+    const size_t classes = lines->classes, d = lines->d;
+    const size_t rows = nf_pass_block_rows(d);
+    lines->padded = nf_pad(NF_FLOAT64, classes);
+    nf_status status = nf_scratch(context, &lines->beyond, lines->set->blocks,
+                                  classes * sizeof(double), "block places");
+    if (status == NF_OK) {
+        status = nf_scratch(context, &lines->center, classes, d * sizeof(double), "class centres");
+    }
+    if (status == NF_OK) {
+        status = nf_scratch(context, &lines->norm, classes, sizeof(double), "class centres");
+    }
+    if (status == NF_OK) {
+        status = nf_scratch(context, &lines->distance, classes, classes * sizeof(double),
+                            "distances of centres");
+    }
+    if (status == NF_OK) {
+        status = nf_scratch(context, &lines->panel, lines->padded, d * sizeof(double), "centres");
+    }
+    if (status == NF_OK) {
+        status = nf_scratch(context, &lines->row, rows, d * sizeof(double), "block rows");
+    }
+    if (status == NF_OK) {
+        status =
+            nf_scratch(context, &lines->product, rows, lines->padded * sizeof(double), "products");
+    }
+    if (status == NF_OK) {
+        status = nf_scratch(context, &lines->narrow, d, sizeof(double), "bounds row");
+    }
+    return status;
+}
+
+static double length(const double *row, size_t d) {
+    double sum = 0;
+    for (size_t k = 0; k < d; k++) sum += row[k] * row[k];
+    return sqrt(sum);
+}
+
+/* Means of the rows of each class, as good as they come: any points would do. */
+static void make_centers(const nf_kernels *kernels, const nf_bounds *balls, nf_lines *lines) {
+    const size_t d = lines->d, classes = lines->classes;
+    memset(lines->center, 0, classes * d * sizeof(double));
+    memset(lines->norm, 0, classes * sizeof(double)); /* counts, at first */
+    for (size_t b = 0; b < lines->set->blocks; b++) {
+        if (lines->own[b] == classes) continue;
+        const double rows = (double)(lines->set->block[b + 1] - lines->set->block[b]);
+        double *own = lines->center + lines->own[b] * d;
+        for (size_t k = 0; k < d; k++) own[k] += rows * balls->center[b * d + k];
+        lines->norm[lines->own[b]] += rows;
+    }
+    for (size_t c = 0; c < classes; c++) {
+        double *own = lines->center + c * d;
+        for (size_t k = 0; k < d; k++) own[k] /= lines->norm[c];
+        lines->norm[c] = length(own, d);
+    }
+    for (size_t a = 0; a < classes; a++) {
+        for (size_t b = 0; b < classes; b++) {
+            lines->distance[a * classes + b] =
+                distance(lines->center + a * d, lines->center + b * d, d);
+        }
+    }
+    kernels->pack(lines->panel, lines->center, d, classes, d);
+}
+
+/* One block's places: for rows x of class A and the centres a, b of A and B,
+ * ((x - (a + b) / 2) . (a - b)) / |a - b|, least over rows, less what rounding may have added. */
+static void place_block(const nf_lines *lines, size_t b, size_t rows, double longest) {
+    const size_t classes = lines->classes, own = lines->own[b], d = lines->d;
+    const double a2 = lines->norm[own] * lines->norm[own];
+    for (size_t c = 0; c < classes; c++) {
+        const double apart = lines->distance[own * classes + c];
+        const double c2 = lines->norm[c] * lines->norm[c];
+        const double error = ((double)d + 16) * DBL_EPSILON *
+                             (longest * (lines->norm[own] + lines->norm[c]) + a2 + c2);
+        double least = INFINITY;
+        bool finite = true;
+        for (size_t r = 0; r < rows; r++) {
+            const double *product = lines->product + r * lines->padded;
+            const double place = (product[own] - product[c]) - (a2 - c2) / 2;
+            finite &= fabs(place) <= DBL_MAX;
+            least = place < least ? place : least;
+        }
+        const double beyond = (least - error) / apart;
+        lines->beyond[b * classes + c] =
+            finite && apart > 0 && fabs(beyond) <= DBL_MAX ? beyond : -INFINITY;
+    }
+}
+
+static void place_blocks(const nf_kernels *kernels, nf_lines *lines) {
+    const nf_pass_set *set = lines->set;
+    const size_t d = lines->d;
+    for (size_t b = 0; b < set->blocks; b++) {
+        if (lines->own[b] == lines->classes) continue;
+        const size_t first = set->block[b], rows = set->block[b + 1] - first;
+        double longest = 0;
+        for (size_t r = 0; r < rows; r++) {
+            load(set, first + r, lines->narrow, lines->row + r * d);
+            longest = fmax(longest, length(lines->row + r * d, d));
+        }
+        kernels->dot(lines->product, lines->padded, lines->row, d, lines->panel, rows,
+                     lines->classes, d);
+        place_block(lines, b, rows, longest);
+    }
+}
+
+nf_status nf_bounds_add_lines(nf_context *context, const nf_pass_set *set, nf_bounds *bounds) {
+    nf_lines lines = {.set = set, .d = set->rows.x.cols};
+    nf_status status = nf_scratch(context, &lines.own, set->blocks, sizeof *lines.own, "classes");
+    if (status != NF_OK) return status;
+    count_classes(&lines);
+    if (lines.classes < 2 || lines.classes > NF_LINE_CLASSES) return NF_OK;
+    status = make_lines_scratch(context, &lines);
+    if (status != NF_OK) return status;
+    const nf_kernels *kernels = nf_kernels_get(context, NF_FLOAT64);
+    make_centers(kernels, bounds, &lines);
+    place_blocks(kernels, &lines);
+    bounds->classes = lines.classes;
+    bounds->own = lines.own;
+    bounds->beyond = lines.beyond;
+    return NF_OK;
+}
+
+/* ---- tiles ------------------------------------------------------------------------------------ */
 
 double nf_bounds_reach(nf_metric metric, double margin) {
     double positive = fmax(margin, 0);
@@ -71,13 +234,22 @@ double nf_bounds_reach(nf_metric metric, double margin) {
     return -1;
 }
 
+/* Distance that blocks i and j of one set are apart on the line between their classes' centres. */
+static double apart_on_line(const nf_bounds *bounds, size_t i, size_t j) {
+    const size_t classes = bounds->classes, a = bounds->own[i], b = bounds->own[j];
+    if (a == classes || b == classes || a == b) return -INFINITY;
+    return (bounds->beyond[i * classes + b] + bounds->beyond[j * classes + a]) * (1 - NF_SLACK);
+}
+
 bool nf_bounds_apart(const nf_bounds *a, size_t i, const nf_bounds *b, size_t j, size_t d,
                      nf_type type, double reach) {
+    const double unit = type == NF_FLOAT32 ? FLT_EPSILON : DBL_EPSILON;
+    const double kept =
+        1 - ((double)d + 8) * unit - NF_SLACK; /* of a distance, after a kernel's rounding */
+    const double needed = reach * (1 + unit);  /* a margin is rounded before it is compared */
+    if (!(kept > 0.5)) return false;
+    if (a->classes > 0 && apart_on_line(a, i, j) * kept > needed) return true;
     double apart = distance(a->center + i * d, b->center + j * d, d) * (1 - NF_SLACK);
     double gap = apart - a->radius[i] - b->radius[j];
-    double unit = type == NF_FLOAT32 ? FLT_EPSILON : DBL_EPSILON;
-    double kept =
-        1 - ((double)d + 8) * unit - NF_SLACK; /* of a distance, after a kernel's rounding */
-    /* A margin is rounded to the type before it is compared; infinities and NaN are not apart. */
-    return kept > 0.5 && gap <= DBL_MAX && gap * kept > reach * (1 + unit);
+    return gap <= DBL_MAX && gap * kept > needed; /* infinities and NaN are not apart */
 }

@@ -9,7 +9,7 @@
 
 #define NF_BLOCK_ROWS 96 /* = 6*16 = 12*8 = 8*12: every register tile divides it */
 
-#define NF_SPAN_BLOCKS 8 /* at most, of a span: blocks that a worker holds at a time */
+#define NF_SPAN_BLOCKS 16 /* at most, of a span: blocks that a worker holds at a time */
 
 /* Rows in engine order, cut in blocks. */
 typedef struct nf_pass_set {

@@ -82,6 +82,9 @@ static nf_status make_bounds(nf_context *context, nf_tile_engine *engine) {
                     pass->a->blocks + pass->b->blocks > 2;
     if (!engine->prune) return NF_OK;
     nf_status status = nf_bounds_make(context, pass->a, &engine->bounds[0]);
+    if (status == NF_OK && engine->within) {
+        status = nf_bounds_add_lines(context, pass->a, &engine->bounds[0]);
+    }
     engine->bounds[1] = engine->bounds[0];
     if (status == NF_OK && !engine->within) {
         status = nf_bounds_make(context, pass->b, &engine->bounds[1]);

@@ -3,7 +3,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "loss/bounds.h"
 #include "loss/closed.h"
+#include "loss/cluster.h"
 #include "loss/gradient.h"
 
 /* The sides that share rows and kernel run in one pass. */
@@ -30,25 +32,69 @@ static const nf_tiled_side *side_of(const nf_tiled_state *state, int s) {
     return s == 0 ? state->job->a : state->job->b;
 }
 
-/* Blocks of at most `rows`; a class that fills a block of its own starts one, so that its inner tiles
- * hold positives only. Depends on labels and d only. */
+/* Rows from which on a class has blocks of its own. */
+static size_t own_blocks(const nf_tiled_side *side) { return 2 * nf_pass_block_rows(side->x.cols); }
+
+/* The end of the class that starts at `first`. */
+static size_t class_end(const nf_tiled_side *side, size_t first) {
+    size_t stop = first + 1;
+    while (stop < side->count && side->class_of[stop] == side->class_of[first]) stop++;
+    return stop;
+}
+
+/* Blocks of at most `rows`; a large class has its own, of equal lengths, so that its inner tiles hold
+ * positives only. Depends on labels and d only. */
 static nf_status cut_blocks(nf_context *context, const nf_tiled_side *side, size_t **block,
                             size_t *blocks) {
     const size_t rows = nf_pass_block_rows(side->x.cols), n = side->count;
-    nf_status status = nf_scratch(context, block, 2 * (n / rows) + 3, sizeof(size_t), "blocks");
+    nf_status status = nf_scratch(context, block, 3 * (n / rows) + 3, sizeof(size_t), "blocks");
     if (status != NF_OK) return status;
     size_t count = 0, start = 0;
     for (size_t first = 0, stop; first < n; first = stop) {
-        for (stop = first + 1; stop < n && side->class_of[stop] == side->class_of[first];) stop++;
-        if (stop - first >= rows && first > start) {
-            (*block)[count++] = start;
-            start = first;
+        stop = class_end(side, first);
+        if (stop - first >= own_blocks(side)) {
+            if (first > start) (*block)[count++] = start;
+            const size_t own = nf_cluster_block(stop - first, rows);
+            for (start = first; start < stop; start += own) (*block)[count++] = start;
+            start = stop;
         }
         for (; stop - start >= rows; start += rows) (*block)[count++] = start;
     }
     if (start < n) (*block)[count++] = start;
     (*block)[count] = n;
     *blocks = count;
+    return NF_OK;
+}
+
+/* Rows of large classes in an order that keeps near rows together, where nearness counts. It depends
+ * on rows, labels and loss only: never on what is going to be skipped. */
+static nf_status cluster_rows(nf_context *context, const nf_loss *loss, nf_tiled_side *side) {
+    const size_t rows = nf_pass_block_rows(side->x.cols), n = side->count;
+    size_t *order, largest = 0;
+    int64_t *ids = NULL;
+    double *key;
+    if (nf_bounds_reach(loss->neg_metric, loss->neg_margin) < 0 || side->x.cols == 0) return NF_OK;
+    for (size_t first = 0, stop; first < n; first = stop) {
+        stop = class_end(side, first);
+        largest = nf_max_size(largest, stop - first);
+    }
+    if (largest < own_blocks(side) || largest == n) return NF_OK;
+    nf_status status = nf_scratch(context, &order, n, sizeof *order, "row order");
+    if (status == NF_OK && side->ids != NULL) {
+        status = nf_scratch(context, &ids, n, sizeof *ids, "row ids");
+    }
+    if (status == NF_OK) status = nf_scratch(context, &key, largest, sizeof *key, "row places");
+    if (status != NF_OK) return status;
+    memcpy(order, side->order, n * sizeof *order);
+    if (ids != NULL) memcpy(ids, side->ids, n * sizeof *ids);
+    for (size_t first = 0, stop; first < n; first = stop) {
+        stop = class_end(side, first);
+        if (stop - first < own_blocks(side)) continue;
+        nf_cluster_class(context, side->x, order, ids, first, stop - first,
+                         nf_cluster_block(stop - first, rows), key);
+    }
+    side->order = order;
+    if (ids != NULL) side->ids = ids;
     return NF_OK;
 }
 
@@ -298,6 +344,8 @@ nf_status nf_tiled_run(nf_context *context, const nf_tiled_job *job, nf_loss_res
     nf_status status = NF_OK;
     choose_groups(&state);
     for (int s = 0; s < state.sets && status == NF_OK; s++) {
+        status = cluster_rows(context, job->loss, s == 0 ? job->a : job->b);
+        if (status != NF_OK) break;
         status = cut_blocks(context, side_of(&state, s), &state.block[s], &state.blocks[s]);
     }
     for (int g = 0; g < state.groups && status == NF_OK; g++) {

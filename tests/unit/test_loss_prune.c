@@ -6,7 +6,7 @@
 
 #include "base/random.h"
 
-enum { CLASSES = 6, PER_CLASS = 150, N = CLASSES * PER_CLASS, D = 7 };
+enum { CLASSES = 6, PER_CLASS = 200, N = CLASSES * PER_CLASS, D = 7 };
 
 typedef struct fixture {
     nf_context *context;
@@ -92,6 +92,28 @@ static void far_classes_are_skipped(void **state) {
     }
 }
 
+/* Classes like plates, thin towards each other and far wider than the gap between them: balls around
+ * their blocks overlap, and the line between their centres tells them apart. */
+static void plates_are_skipped_along_the_line(void **state) {
+    fixture *f = *state;
+    for (int step = 0; step < 4; step++) {
+        fill(f, 5, 1.2, 0.1);
+        for (size_t r = 0; r < N; r++) {
+            for (size_t k = 1; k < D; k++) {
+                /* in pairs about the centre */
+                size_t pair = r / (2 * CLASSES) * CLASSES + r % CLASSES;
+                double side = r / CLASSES % 2 ? 20 : -20;
+                f->xd[r * D + k] = 0.3 + side * nf_random_unit(5, 2, pair * D + k);
+                f->xf[r * D + k] = (float)f->xd[r * D + k];
+            }
+        }
+        nf_loss loss = nf_loss_weston();
+        loss.neg_margin = step < 2 ? 1 : 1.5;
+        uint64_t skipped = assert_same_bits(f, loss, step % 2 ? NF_FLOAT64 : NF_FLOAT32, 0);
+        assert_true(step < 2 ? skipped >= CLASSES * (CLASSES - 1) / 2 * 4 : skipped > 0);
+    }
+}
+
 /* Gaps between classes from below to above the margin, for every metric and preset family. */
 static void every_gap_gives_the_same_bits(void **state) {
     fixture *f = *state;
@@ -137,13 +159,42 @@ static void margins_that_hold_nothing_or_everything(void **state) {
     }
 }
 
+typedef struct outputs {
+    nf_loss_result result;
+    float gradient[N * D];
+} outputs;
+
+typedef struct work {
+    const fixture *f;
+    outputs *out;
+} work;
+
+static nf_status batch(nf_context *context, void *user) {
+    const work *w = user;
+    nf_loss loss = nf_loss_weston();
+    return nf_loss_batch(context, &loss, nf_matrix_f32(w->f->xf, N, D),
+                         (nf_labels){w->f->labels, N, 0}, &w->out->result,
+                         nf_matrix_out_f32(w->out->gradient, N, D));
+}
+
+static void every_allocation_of_large_classes_may_fail(void **state) {
+    fixture *f = *state;
+    outputs *out = calloc(1, sizeof *out);
+    fill(f, 1, 3, 0.5);
+    work w = {f, out};
+    assert_true(test_fail_every_allocation(2, batch, &w, out, sizeof *out) > 0);
+    free(out);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         TEST(far_classes_are_skipped),
+        TEST(plates_are_skipped_along_the_line),
         TEST(every_gap_gives_the_same_bits),
         TEST(margins_within_ulps_of_the_gap),
         TEST(margins_that_hold_nothing_or_everything),
+        TEST(every_allocation_of_large_classes_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
