@@ -12,13 +12,17 @@ import pytest
 BENCH = Path(__file__).parents[2] / "bench" / "peers"
 
 
+def run(folder, *arguments):
+    output = folder / "peers.jsonl"
+    subprocess.run([sys.executable, BENCH / "run.py", "--smoke", "--output", output, *arguments],
+                   check=True, capture_output=True, timeout=300)
+    return [json.loads(line) for line in output.read_text().splitlines()]
+
+
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
     """The lines of a run: the machine, and one record a case, peer and number of threads."""
-    output = tmp_path_factory.mktemp("bench") / "peers.jsonl"
-    subprocess.run([sys.executable, BENCH / "run.py", "--smoke", "--here", "--output", output],
-                   check=True, capture_output=True, timeout=300)
-    return [json.loads(line) for line in output.read_text().splitlines()]
+    return run(tmp_path_factory.mktemp("bench"), "--here")
 
 
 def test_every_case_is_timed_and_right(records):
@@ -36,6 +40,17 @@ def test_every_case_is_timed_and_right(records):
 def test_a_wrong_answer_is_called_wrong(records):
     near = [row for row in records[1:] if row["work"] == "distances" and row["peer"] == "NumPy"]
     assert near and all(row["status"] == "WRONG" for row in near), "squares by a matrix product"
+
+
+def test_a_peer_that_is_not_installed_is_said_to_be_so(tmp_path):
+    _, *rows = run(tmp_path, "--environments", tmp_path, "--case", "weston")
+    assert {(row["peer"], row["status"]) for row in rows} == {
+        ("nearfar", "not installed"), ("NumPy", "not installed")}
+
+
+def test_no_case_begins_after_the_minutes(tmp_path):
+    _, *rows = run(tmp_path, "--here", "--minutes", "0", "--case", "weston")
+    assert rows and all(row["status"] == "no time" for row in rows)
 
 
 @pytest.fixture
