@@ -143,6 +143,27 @@ def test_triplets_train(cli, blobs, options):
         assert kept["train.loss.triplets"] == options[options.index("--triplets") + 1]
 
 
+@pytest.mark.parametrize("options", [
+    ["nt-xent", "--temperature", "0.5"], ["supcon"], ["nca"], ["multi-similarity", "--beta", "10"],
+    ["circle", "--gamma", "16", "--margin", "0.25"], ["lifted", "--pos-margin", "0.1"],
+    ["generalized-lifted"], ["n-pairs"]], ids=lambda options: options[0])
+def test_losses_of_rows_train(cli, blobs, options):
+    got = train(cli, "--loss", *options, "-e", "8", "--valid-fraction", "0.25")
+    assert got["last_loss"] < got["first_loss"]
+    assert got["map_at_r"] > 0.35  # chance is below 0.25
+    kept = metadata(cli, "m.safetensors")
+    assert kept["train.loss.kind"] == kept["train.loss.preset"] == options[0]
+    for name, value in zip(options[1::2], options[2::2], strict=True):
+        field = {"--margin": "neg_margin"}.get(name, name[2:].replace("-", "_"))
+        assert float(kept[f"train.loss.{field}"]) == float(value)
+
+
+def test_losses_of_rows_need_labelled_rows(cli, blobs):
+    message = cli.fails(2, "train", "x.npy", "--labels", "y.npy", "--loss", "supcon",
+                        "--sampling", "pairs", "-o", "m.safetensors")
+    assert "supcon" in message
+
+
 def test_the_model_knows_how_it_was_made(cli):
     cli.write("t.csv", "a,b,species\n" + "".join(
         f"{i % 7},{i % 5},{'cat' if i % 2 else 'dog'}\n" for i in range(40)))
