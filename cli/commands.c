@@ -4,6 +4,9 @@
 
 #include "cli.h"
 
+static const char loss_of_reference[] =
+    "loss Q --labels FILE --reference R --reference-labels FILE [--ids FILE --reference-ids FILE]";
+
 const cli_command cli_commands[] = {
     {.name = "train",
      .bit = ON_TRAIN,
@@ -70,8 +73,7 @@ const cli_command cli_commands[] = {
          {"loss X --labels FILE|:COLUMN [options]", "loss X --pairs FILE [options]",
           "loss --left FILE --right FILE --same FILE [options]",
           "loss X --label-sets FILE|--soft FILE [--row-weights FILE] [--groups FILE] [options]",
-          "loss Q --labels FILE --reference R --reference-labels FILE [--ids FILE "
-          "--reference-ids FILE]"},
+          loss_of_reference},
      .examples = {{"nearfar loss emb.npy --labels y.npy", "all pairs of labelled rows, eq. (3)"},
                   {"nearfar loss emb.npy --labels y.npy --loss hinge --margin 10 --grad g.npy",
                    "with the gradient"},
