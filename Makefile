@@ -40,8 +40,8 @@ bench-setup: wheel | needs-bench ## an environment for each peer of bench-peers 
 	@bench/peers/setup $(BENCH_VENV) dist/*.whl
 
 bench-peers: bench-setup ## time nearfar beside its peers (15 minutes; PEERS="--long --threads 2")
-	@$(BENCH_VENV)/nearfar/bin/python bench/peers/run.py $(PEERS)
-	@$(MAKE) --no-print-directory bench-report
+	@$(BENCH_VENV)/nearfar/bin/python bench/peers/run.py --environments $(BENCH_VENV) $(PEERS)
+	@$(if $(PEERS),,$(MAKE) --no-print-directory bench-report)
 
 bench-report: ## tables and plots of doc/benchmarks.md from the last bench-peers
 	@$(BENCH_VENV)/nearfar/bin/python bench/peers/report.py out/bench/peers.jsonl doc

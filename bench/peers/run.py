@@ -58,9 +58,19 @@ def _commit():
     return run.stdout.strip() or None
 
 
+def _command():
+    """As typed after make bench-peers, without where this machine keeps things."""
+    words = sys.argv[1:]
+    for option in ("--environments", "--output"):
+        if option in words:
+            at = words.index(option)
+            del words[at:at + 2]
+    return f'make bench-peers PEERS="{" ".join(words)}"' if words else "make bench-peers"
+
+
 def _about():
     return {"about": {
-        "command": "run.py " + " ".join(sys.argv[1:]), "commit": _commit(),
+        "command": _command(), "commit": _commit(),
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "cpu": _cpu(), "cores": len(os.sched_getaffinity(0)),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
@@ -93,7 +103,7 @@ class Run:
     def _python_of(self, peer):
         if self._arguments.here:
             return sys.executable
-        return self._arguments.environments / peer.environment / "bin" / "python"
+        return self._arguments.environments.absolute() / peer.environment / "bin" / "python"
 
     def write(self, record):
         print(json.dumps(record), file=self._output, flush=True)
