@@ -33,6 +33,62 @@ static void thresholds(const nf_triplet_terms *loss, const nf_anchor *anchor, do
     nf_sort_descending(out, anchor->positives, anchor->work[1]);
 }
 
+/* Bins of equal width over the thresholds, so that a search is a look-up and `most` comparisons. The
+ * bin of a number falls as the number grows, in floating point too, so it is exact: thresholds of an
+ * earlier bin exceed the number, those of a later one do not, and its own are compared. */
+typedef struct nf_bins {
+    size_t *start; /* (count) thresholds in earlier bins */
+    double top, scale, last;
+    size_t most; /* thresholds of the fullest bin; 0: bins do not pay, search instead */
+} nf_bins;
+
+#define NF_MOST_IN_BIN 6
+
+static size_t bin_of(const nf_bins *bins, double t) {
+    double x = t < bins->top ? (bins->top - t) * bins->scale : 0; /* 0 for a NaN too */
+    x = x < bins->last ? x : bins->last;
+    return (size_t)(int64_t)x;
+}
+
+/* Thresholds are padded with -Inf for the comparisons past the last one. */
+static nf_bins make_bins(const nf_anchor *anchor, double *threshold) {
+    const size_t positives = anchor->positives;
+    nf_bins bins = {.start = anchor->columns, .top = threshold[0]};
+    size_t count = 16, most = 0, before = 0;
+    while (count < 4 * positives) count *= 2;
+    bins.last = (double)(count - 1);
+    bins.scale = (double)count / (bins.top - threshold[positives - 1]);
+    if (count > anchor->m || !(bins.scale > 0 && bins.scale < HUGE_VAL)) return bins;
+    for (size_t b = 0; b < count; b++) bins.start[b] = 0;
+    for (size_t k = 0; k < positives; k++) bins.start[bin_of(&bins, threshold[k])]++;
+    for (size_t b = 0; b < count; b++) {
+        const size_t own = bins.start[b];
+        bins.start[b] = before;
+        before += own;
+        most = nf_max_size(most, own);
+    }
+    if (most > NF_MOST_IN_BIN || positives + most > anchor->m) return bins;
+    for (size_t k = 0; k < most; k++) threshold[positives + k] = -HUGE_VAL;
+    bins.most = most;
+    return bins;
+}
+
+static void search(const nf_bins *bins, const double *threshold, size_t positives,
+                   const double t[NF_SEARCHES], size_t above[NF_SEARCHES]) {
+    const double *own[NF_SEARCHES];
+    if (bins->most == 0) {
+        nf_count_above_each(threshold, positives, t, above);
+        return;
+    }
+    for (size_t i = 0; i < NF_SEARCHES; i++) {
+        above[i] = bins->start[bin_of(bins, t[i])];
+        own[i] = threshold + above[i];
+    }
+    for (size_t k = 0; k < bins->most; k++) {
+        for (size_t i = 0; i < NF_SEARCHES; i++) above[i] += own[i][k] > t[i];
+    }
+}
+
 /* A negative is in an active triplet with the `above` positives whose thresholds exceed it: its slope
  * is -above, and it falls into bucket `above`. The positive of rank k is active with the negatives of
  * the buckets beyond k, whose number and sum are suffix sums. Distances are taken from the largest
@@ -49,6 +105,7 @@ void nf_triplet_all(const void *terms, const nf_anchor *anchor, nf_anchor_terms 
     }
     thresholds(loss, anchor, threshold);
     for (size_t k = 0; k <= positives; k++) sum[k] = 0, count[k] = 0;
+    const nf_bins bins = make_bins(anchor, threshold);
     const double top = threshold[0];
     for (size_t first = 0; first < anchor->m; first += NF_SEARCHES) {
         const size_t width = nf_min_size(NF_SEARCHES, anchor->m - first);
@@ -57,7 +114,7 @@ void nf_triplet_all(const void *terms, const nf_anchor *anchor, nf_anchor_terms 
         for (size_t i = 0; i < NF_SEARCHES; i++) {
             t[i] = anchor->negative[first + (i < width ? i : 0)];
         }
-        nf_count_above_each(threshold, positives, t, above);
+        search(&bins, threshold, positives, t, above);
         for (size_t i = 0; i < width; i++) {
             if (above[i] == 0) continue;
             out->slope[first + i] = -(double)above[i];
