@@ -7,8 +7,8 @@
 #include "base/pool.h"
 #include "distance/strips.h"
 
-#define NF_KNN_COLUMNS 8192
-#define NF_KNN_ELEMENTS ((size_t)1 << 20)
+#define NF_KNN_COLUMNS 1024
+#define NF_KNN_ELEMENTS ((size_t)1 << 19)
 #define NF_KNN_ROWS 96 /* at least, so that packing a column block pays */
 
 typedef struct neighbour {
@@ -65,13 +65,24 @@ static void offer(neighbour *heap, size_t *filled, size_t k, neighbour candidate
 }
 
 /* Columns come in ascending order, so an equal distance never displaces: `<` filters, and the rest
- * is left to offer(). A NaN bar lets everything through. */
+ * is left to offer(). A NaN bar lets everything through. Once the heap is full, few columns pass, and
+ * whole groups without one are passed over. */
+#define NF_SCAN_GROUP 32
 #define DEFINE_SCAN(name, T)                                                                       \
     static void name(const T *values, size_t count, size_t first, neighbour *heap, size_t *filled, \
                      size_t k) {                                                                   \
-        for (size_t c = 0; c < count; c++) {                                                       \
-            if (*filled == k && (double)values[c] >= heap[0].distance) continue;                   \
-            offer(heap, filled, k, (neighbour){(double)values[c], first + c});                     \
+        for (size_t start = 0; start < count; start += NF_SCAN_GROUP) {                            \
+            const size_t stop = nf_min_size(start + NF_SCAN_GROUP, count);                         \
+            if (*filled == k && stop - start == NF_SCAN_GROUP) {                                   \
+                const T bar = (T)heap[0].distance;                                                 \
+                int some = 0;                                                                      \
+                for (size_t c = 0; c < NF_SCAN_GROUP; c++) some |= !(values[start + c] >= bar);    \
+                if (some == 0) continue;                                                           \
+            }                                                                                      \
+            for (size_t c = start; c < stop; c++) {                                                \
+                if (*filled == k && (double)values[c] >= heap[0].distance) continue;               \
+                offer(heap, filled, k, (neighbour){(double)values[c], first + c});                 \
+            }                                                                                      \
         }                                                                                          \
     }
 
