@@ -85,9 +85,10 @@ void nf_rows_copy(const nf_rows *rows, size_t first, size_t count, nf_type type,
         memset(out, 0, count * ldo * nf_type_size(type));
         return;
     }
+    const bool scattered = rows->order != NULL && count > NF_AHEAD;
     for (size_t r = 0; r < count; r++) {
         size_t source = nf_rows_source(rows, first + r);
-        if (rows->order != NULL) prefetch_row(rows, first + nf_min_size(r + NF_AHEAD, count - 1));
+        if (scattered) prefetch_row(rows, first + nf_min_size(r + NF_AHEAD, count - 1));
         if (rows->x.type == NF_FLOAT64) {
             copy_f64_f64(rows, source, (double *)out + r * ldo, ldo);
         } else if (type == NF_FLOAT64) {

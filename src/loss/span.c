@@ -3,44 +3,31 @@
 #include <math.h>
 #include <string.h>
 
-/* Squared distance of two rows in eight chains and one order of sums, on every machine. */
-#define DEFINE_DISTANCE2(name, T)                                                     \
-    static double name(const T *a, const T *b, size_t d) {                            \
-        double lane[8] = {0};                                                         \
-        size_t k = 0;                                                                 \
-        for (; k + 8 <= d; k += 8) {                                                  \
-            for (size_t l = 0; l < 8; l++) {                                          \
-                double apart = (double)a[k + l] - (double)b[k + l];                   \
-                lane[l] += apart * apart;                                             \
-            }                                                                         \
-        }                                                                             \
-        for (; k < d; k++) {                                                          \
-            lane[0] += ((double)a[k] - (double)b[k]) * ((double)a[k] - (double)b[k]); \
-        }                                                                             \
-        for (size_t l = 1; l < 8; l++) lane[0] += lane[l];                            \
-        return lane[0];                                                               \
-    }
-
-DEFINE_DISTANCE2(distance2_f32, float)
-DEFINE_DISTANCE2(distance2_f64, double)
-
-static void radii(const nf_pass_set *set, size_t b, unsigned char *rows, double *radius2) {
+static void radii(const nf_kernels *kernels, const nf_pass_set *set, size_t b, unsigned char *rows,
+                  double *radius2) {
     const nf_type type = set->rows.x.type;
     const size_t d = set->rows.x.cols, row = d * nf_type_size(type);
     const size_t count = set->block[b + 1] - set->block[b];
+    const void *x[NF_BLOCK_ROWS], *center[NF_BLOCK_ROWS];
+    float narrow[NF_BLOCK_ROWS];
+    double wide[NF_BLOCK_ROWS];
     nf_rows_copy(&set->rows, set->block[b], count, type, rows, d);
     for (size_t r = 0; r < count; r++) {
+        x[r] = rows + r * row;
+        center[r] = rows + r / NF_STRIP_HEIGHT * NF_STRIP_HEIGHT * row;
+    }
+    kernels->row_sqdist(type == NF_FLOAT32 ? (void *)narrow : (void *)wide, x, center, count, d);
+    for (size_t r = 0; r < count; r++) {
         double *own = &radius2[r / NF_STRIP_HEIGHT];
-        const size_t first = r / NF_STRIP_HEIGHT * NF_STRIP_HEIGHT;
-        const void *x = rows + r * row, *c = rows + first * row;
-        double apart = type == NF_FLOAT32 ? distance2_f32(x, c, d) : distance2_f64(x, c, d);
-        *own = r == first || !(apart <= *own) ? apart : *own;
+        const double apart = type == NF_FLOAT32 ? (double)narrow[r] : wide[r];
+        *own = r % NF_STRIP_HEIGHT == 0 || !(apart <= *own) ? apart : *own;
     }
 }
 
 nf_status nf_block_facts_make(nf_context *context, const nf_pass_set *set, bool gradient,
                               nf_block_facts *facts) {
     const size_t d = set->rows.x.cols;
+    const nf_kernels *kernels = nf_kernels_get(context, set->rows.x.type);
     int64_t *low;
     double *radius2 = NULL;
     unsigned char *rows;
@@ -60,7 +47,7 @@ nf_status nf_block_facts_make(nf_context *context, const nf_pass_set *set, bool 
             low[b] = set->class_of[r] < low[b] ? set->class_of[r] : low[b];
             high[b] = set->class_of[r] > high[b] ? set->class_of[r] : high[b];
         }
-        if (gradient) radii(set, b, rows, radius2 + b * NF_STRIPS);
+        if (gradient) radii(kernels, set, b, rows, radius2 + b * NF_STRIPS);
     }
     *facts = (nf_block_facts){low, high, radius2};
     return NF_OK;
@@ -118,8 +105,9 @@ unsigned char *nf_span_part(nf_span *span, size_t b) {
     const nf_span_shape *shape = span->shape;
     unsigned char *part = span->part + b * shape->block_bytes;
     if (!span->touched[b]) {
-        memset(part, 0, shape->block_bytes);
-        memset(span->weight + b * shape->block_rows, 0, shape->block_rows * sizeof(double));
+        const size_t rows = row_count(span, b);
+        memset(part, 0, rows * shape->stride * nf_type_size(shape->type));
+        memset(span->weight + b * shape->block_rows, 0, rows * sizeof(double));
         span->touched[b] = true;
     }
     return part;
