@@ -134,17 +134,14 @@ static inline double nf_matrix_get(nf_matrix x, size_t r, size_t c) {
     return x.type == NF_FLOAT32 ? (double)f[at] : g[at]; /* NOLINT(clang-analyzer-core.*) */
 }
 
-/* Start of row r. A matrix without columns may have no data; its rows are NULL too. */
 /* First element of row r; NULL for a matrix without data, which has no element. */
 static inline const void *nf_matrix_row(nf_matrix x, size_t r) {
-    if (x.data == NULL) return NULL;
     if (x.data == NULL) return NULL;
     return x.type == NF_FLOAT32 ? (const void *)((const float *)x.data + r * x.ld)
                                 : (const void *)((const double *)x.data + r * x.ld);
 }
 
 static inline void *nf_matrix_out_row(nf_matrix_out x, size_t r) {
-    if (x.data == NULL) return NULL;
     if (x.data == NULL) return NULL;
     return x.type == NF_FLOAT32 ? (void *)((float *)x.data + r * x.ld)
                                 : (void *)((double *)x.data + r * x.ld);
