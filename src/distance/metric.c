@@ -1,28 +1,15 @@
-#include <string.h>
-
-#include "base/base.h"
+#include "base/names.h"
 #include "nearfar/distance.h"
 
-const char *nf_metric_name(nf_metric metric) {
-    switch (metric) {
-#define XX(name, value, text) \
-    case NF_##name: return text;
-        NF_METRIC_MAP(XX)
-#undef XX
-    }
-    return NULL;
-}
+NF_NAMES(metrics, "metric", NF_METRIC_MAP);
+
+const char *nf_metric_name(nf_metric metric) { return nf_name_of(&metrics, (int)metric); }
 
 nf_status nf_metric_parse(nf_context *context, const char *name, nf_metric *metric) {
-    for (int value = 0; nf_metric_name((nf_metric)value) != NULL; value++) {
-        if (name != NULL && strcmp(name, nf_metric_name((nf_metric)value)) == 0) {
-            *metric = (nf_metric)value;
-            return NF_OK;
-        }
-    }
-    return nf_fail(context, NF_ERR_ARG,
-                   "metric is '%.60s': it must be euclidean, sqeuclidean, cosine, dot or cityblock",
-                   name != NULL ? name : "NULL");
+    int value;
+    nf_status status = nf_name_parse(context, &metrics, name, &value);
+    if (status == NF_OK) *metric = (nf_metric)value;
+    return status;
 }
 
 nf_distance_options nf_distance_defaults(void) {

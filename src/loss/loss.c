@@ -2,50 +2,28 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/base.h"
+#include "base/names.h"
 #include "loss/kinds.h"
 
+NF_NAMES(reductions, "reduction", NF_REDUCTION_MAP);
+NF_NAMES(kinds, "kind", NF_LOSS_KIND_MAP);
+NF_NAMES(triplet_choices, "triplets", NF_TRIPLETS_MAP);
+
 const char *nf_reduction_name(nf_reduction reduction) {
-    switch (reduction) {
-#define XX(name, value, text) \
-    case NF_REDUCE_##name: return text;
-        NF_REDUCTION_MAP(XX)
-#undef XX
-    }
-    return NULL;
+    return nf_name_of(&reductions, (int)reduction);
 }
 
 nf_status nf_reduction_parse(nf_context *context, const char *name, nf_reduction *reduction) {
-    for (int value = 0; nf_reduction_name((nf_reduction)value) != NULL; value++) {
-        if (name != NULL && strcmp(name, nf_reduction_name((nf_reduction)value)) == 0) {
-            *reduction = (nf_reduction)value;
-            return NF_OK;
-        }
-    }
-    return nf_fail(context, NF_ERR_ARG,
-                   "reduction is '%.60s': it must be mean, sum, weighted-mean, mean-sides, "
-                   "mean-nonzero, none or mean-anchors",
-                   name != NULL ? name : "NULL");
+    int value;
+    nf_status status = nf_name_parse(context, &reductions, name, &value);
+    if (status == NF_OK) *reduction = (nf_reduction)value;
+    return status;
 }
 
-const char *nf_loss_kind_name(nf_loss_kind kind) {
-    switch (kind) {
-#define XX(name, value, text) \
-    case NF_KIND_##name: return text;
-        NF_LOSS_KIND_MAP(XX)
-#undef XX
-    }
-    return NULL;
-}
+const char *nf_loss_kind_name(nf_loss_kind kind) { return nf_name_of(&kinds, (int)kind); }
 
 const char *nf_triplets_name(nf_triplets triplets) {
-    switch (triplets) {
-#define XX(name, value, text) \
-    case NF_TRIPLETS_##name: return text;
-        NF_TRIPLETS_MAP(XX)
-#undef XX
-    }
-    return NULL;
+    return nf_name_of(&triplet_choices, (int)triplets);
 }
 
 /* ---- presets ---------------------------------------------------------------------------------- */

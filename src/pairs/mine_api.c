@@ -1,40 +1,23 @@
 /* Names, defaults and checks of the miners. */
 #include <math.h>
-#include <string.h>
 
+#include "base/names.h"
 #include "pairs/mine.h"
 
-const char *nf_miner_name(nf_miner miner) {
-    switch (miner) {
-#define XX(name, value, text) \
-    case NF_MINE_##name: return text;
-        NF_MINER_MAP(XX)
-#undef XX
-    }
-    return NULL;
-}
+NF_NAMES(miners, "miner", NF_MINER_MAP);
+NF_NAMES(violations, "violation", NF_VIOLATION_MAP);
+
+const char *nf_miner_name(nf_miner miner) { return nf_name_of(&miners, (int)miner); }
 
 const char *nf_violation_name(nf_violation violation) {
-    switch (violation) {
-#define XX(name, value, text) \
-    case NF_VIOLATION_##name: return text;
-        NF_VIOLATION_MAP(XX)
-#undef XX
-    }
-    return NULL;
+    return nf_name_of(&violations, (int)violation);
 }
 
 nf_status nf_miner_parse(nf_context *context, const char *name, nf_miner *miner) {
-    for (int value = 0; nf_miner_name((nf_miner)value) != NULL; value++) {
-        if (name != NULL && strcmp(name, nf_miner_name((nf_miner)value)) == 0) {
-            *miner = (nf_miner)value;
-            return NF_OK;
-        }
-    }
-    return nf_fail(context, NF_ERR_ARG,
-                   "miner is '%.60s': it must be pair-margin, multi-similarity, batch-hard, "
-                   "easy-positive, triplet-margin, semi-hard or distance-weighted",
-                   name != NULL ? name : "NULL");
+    int value;
+    nf_status status = nf_name_parse(context, &miners, name, &value);
+    if (status == NF_OK) *miner = (nf_miner)value;
+    return status;
 }
 
 nf_mine_options nf_mine_defaults(nf_miner miner) {
