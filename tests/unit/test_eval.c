@@ -392,96 +392,7 @@ static void results_do_not_depend_on_threads(void **state) {
     free(x), free(labels);
 }
 
-/* ---- values by hand ------------------------------------------------------------------------- */
-
-static nf_eval_result eval_line(nf_context *context, const float *x, const int64_t *labels,
-                                size_t n) {
-    nf_eval_result r;
-    nf_eval_options options = nf_eval_defaults();
-    options.k[0] = 1, options.k[1] = 2, options.k_count = 2;
-    options.knn_k = 3;
-    assert_ok(context,
-              nf_eval(context, &options, nf_matrix_f32(x, n, 1), (nf_labels){labels, n, 1}, &r));
-    return r;
-}
-
-static void figures_worked_out_by_hand(void **state) {
-    (void)state;
-    nf_context *context = test_context(1);
-    /* On a line: A 0, B 1, A 3, A 7, B 8.5, C 20; R = 2, 1, 2, 2, 1, 0.
-     *   A0: B1 A3 A7 B8.5 C        first 2, R-precision 1/2, average (1/2)(1/2) = 1/4
-     *   B1: A0 A3 A7 B8.5          first 4, 0, 0
-     *   A3: B1 A0 A7 ..            first 2, 1/2, 1/4   (distances 2, 3, 4)
-     *   A7: B8.5 A3 B1 A0          first 2, 1/2, 1/4
-     *   B8.5: A7 A3 B1             first 3, 0, 0
-     * kNN with 3: A0 sees B A A: right; B1 sees A A A: wrong; A3 sees B A A: right; A7 sees B A B:
-     * wrong; B8.5 sees A A B: wrong. */
-    const float x[] = {0, 1, 3, 7, 8.5f, 20};
-    const int64_t labels[] = {5, 2, 5, 5, 2, 9};
-    nf_eval_result r = eval_line(context, x, labels, 6);
-    assert_true(r.n == 6 && r.queries == 5 && r.dropped == 1);
-    assert_near(r.recall[0], 0, "recall@1");
-    assert_near(r.recall[1], 3.0 / 5, "recall@2");
-    assert_near(r.r_precision, 1.5 / 5, "r_precision");
-    assert_near(r.map_at_r, 0.75 / 5, "map_at_r");
-    assert_near(r.knn_accuracy, 2.0 / 5, "knn_accuracy");
-    /* Positives 3, 4, 7, 7.5; negatives 1, 1.5, 2, 5.5, 6, 8.5, 11.5, 13, 17, 19, 20: of the eleven,
-     * 8, 8, 6 and 6 lie above the positives. */
-    assert_true(r.positive_pairs == 4 && r.negative_pairs == 11);
-    assert_near(r.roc_auc, 28.0 / 44, "roc_auc");
-    /* FAR = 1 - TAR between 6 (5/11 against 1/2) and 7 (5/11 against 1/4). */
-    assert_near(r.eer, 5.0 / 11, "eer");
-    assert_near(r.tar_at_far_1e2, 0, "tar_at_far_1e2");
-    /* Best is to accept nothing: 11 of 15. Up to 7.5, 4 + 6 = 10. */
-    assert_near(r.best_accuracy, 11.0 / 15, "best_accuracy");
-    assert_true(r.best_threshold == -(double)INFINITY);
-    nf_context_free(context);
-}
-
-static void extremes_of_separation(void **state) {
-    (void)state;
-    nf_context *context = test_context(1);
-    const float apart[] = {0, 1, 100, 101, 102}, mixed[] = {0, 10, 10, 0}, same[] = {7, 7, 7, 7};
-    const int64_t labels[] = {0, 0, 1, 1, 1}, four[] = {0, 0, 1, 1};
-    nf_eval_result r = eval_line(context, apart, labels, 5);
-    assert_true(r.roc_auc == 1 && r.eer == 0 && r.tar_at_far_1e3 == 1 && r.map_at_r == 1);
-    assert_true(r.best_accuracy == 1 && r.best_threshold == 2 && r.recall[0] == 1);
-    assert_true(r.eer_threshold == 2);
-    r = eval_line(context, mixed, four, 4); /* positives at 10, negatives at 0, 0, 10, 10 */
-    assert_true(r.roc_auc == 0.25 && r.recall[0] == 0 && r.map_at_r == 0);
-    r = eval_line(context, same, four, 4); /* one threshold: no information */
-    assert_true(r.roc_auc == 0.5 && r.eer == 0.5 && r.tar_at_far_1e2 == 0);
-    nf_context_free(context);
-}
-
-/* ---- degenerate input (L1, L2, L3) ---------------------------------------------------------- */
-
-static void undefined_figures_are_nan_with_counts(void **state) {
-    (void)state;
-    nf_context *context = test_context(1);
-    const float x[5] = {1, 2, 4, 8, 16};
-    const int64_t one[5] = {3, 3, 3, 3, 3}, distinct[5] = {1, 2, 3, 4, 5},
-                  none[5] = {-1, -1, -1, -1, -1};
-    const int64_t mixed[4] = {0, 1, 1, 3};
-    const size_t sizes[] = {0, 1, 2, 5};
-    for (size_t s = 0; s < 4; s++) {
-        size_t n = sizes[s];
-        nf_eval_result r = eval_line(context, x, one, n);
-        assert_true(r.negative_pairs == 0 && isnan(r.roc_auc) && isnan(r.best_accuracy));
-        assert_true(r.queries == (n < 2 ? 0 : n) && r.dropped == n - r.queries);
-        assert_true(n < 2 ? isnan(r.map_at_r) && isnan(r.recall[0]) : r.map_at_r == 1);
-        r = eval_line(context, x, distinct, n);
-        assert_true(r.queries == 0 && r.dropped == n && r.positive_pairs == 0);
-        assert_true(isnan(r.map_at_r) && isnan(r.recall[1]) && isnan(r.eer) &&
-                    isnan(r.knn_accuracy));
-        r = eval_line(context, x, none, n);
-        assert_true(r.n == 0 && r.queries == 0 && r.positive_pairs + r.negative_pairs == 0);
-    }
-    nf_eval_result r = eval_line(context, x, mixed, 4);
-    assert_true(r.queries == 2 && r.dropped == 2 && !isnan(r.roc_auc) && !isnan(r.map_at_r));
-    assert_true(isnan(r.recall[2]));
-    nf_context_free(context);
-}
+/* ---- degenerate input ----------------------------------------------------------------------- */
 
 static void small_shapes(void **state) {
     (void)state;
@@ -532,108 +443,7 @@ static void nan_ranks_last(void **state) {
     nf_context_free(context);
 }
 
-/* ---- errors, cancelling, memory ------------------------------------------------------------- */
-
-static void bad_arguments_are_named(void **state) {
-    (void)state;
-    nf_context *context = test_context(1);
-    float x[4] = {0, 1, 2, 3}, big[2] = {-3e38f, 3e38f};
-    int64_t labels[4] = {0, 1, 0, 1}, binary[4] = {-1, 1, -1, 1}, ids[4] = {0, 1, 2, 3};
-    nf_matrix m = nf_matrix_f32(x, 4, 1);
-    nf_labels l = {labels, 4, 1}, b = {binary, 4, 1};
-    nf_eval_result r, untouched;
-    memset(&r, 0x55, sizeof r);
-    untouched = r;
-    nf_eval_options options = nf_eval_defaults();
-    assert_fails(context, nf_eval(context, NULL, m, (nf_labels){labels, 3, 1}, &r), NF_ERR_ARG,
-                 "labels has 3 values");
-    assert_fails(context, nf_eval(context, NULL, m, (nf_labels){NULL, 4, 1}, &r), NF_ERR_ARG,
-                 "labels");
-    assert_fails(context, nf_eval(context, NULL, m, b, &r), NF_ERR_DATA, "has_unlabelled");
-    assert_fails(context, nf_eval_reference(context, NULL, m, l, NULL, m, b, NULL, &r), NF_ERR_DATA,
-                 "reference_labels");
-    assert_fails(context, nf_eval_reference(context, NULL, m, l, ids, m, l, NULL, &r), NF_ERR_ARG,
-                 "reference_ids is NULL");
-    assert_fails(context,
-                 nf_eval_reference(context, NULL, m, l, NULL, nf_matrix_f32(x, 4, 0), l, NULL, &r),
-                 NF_ERR_ARG, "columns");
-    options.k_count = NF_EVAL_MAX_K + 1;
-    assert_fails(context, nf_eval(context, &options, m, l, &r), NF_ERR_ARG, "k_count");
-    options = nf_eval_defaults();
-    options.k[1] = 0;
-    assert_fails(context, nf_eval(context, &options, m, l, &r), NF_ERR_ARG, "k[1] is 0");
-    options = nf_eval_defaults();
-    options.knn_k = 0;
-    assert_fails(context, nf_eval(context, &options, m, l, &r), NF_ERR_ARG, "knn_k");
-    options = nf_eval_defaults();
-    options.distance.metric = (nf_metric)-1;
-    assert_fails(context, nf_eval(context, &options, m, l, &r), NF_ERR_ARG, "metric");
-    assert_fails(context,
-                 nf_eval(context, NULL, nf_matrix_f32(big, 2, 1), (nf_labels){labels, 2, 1}, &r),
-                 NF_ERR_RANGE, "float32");
-    x[2] = NAN;
-    assert_fails(context, nf_eval(context, NULL, m, l, &r), NF_ERR_DATA, "x has 1 NaN");
-    assert_memory_equal(&r, &untouched, sizeof r);
-    nf_context_free(context);
-}
-
-typedef struct progress_log {
-    uint64_t calls, stop_after, last_done, last_total;
-} progress_log;
-
-static int log_progress(void *user, uint64_t done, uint64_t total) {
-    progress_log *log = user;
-    assert_true(done <= total && done >= log->last_done);
-    log->last_done = done;
-    log->last_total = total;
-    return ++log->calls == log->stop_after;
-}
-
-static void progress_is_reported_and_cancels(void **state) {
-    (void)state;
-    size_t n = 6000, cols = 8;
-    float *x = malloc(n * cols * sizeof *x);
-    int64_t *labels = malloc(n * sizeof *labels);
-    test_random_f32(1, x, n * cols, 0, 1);
-    test_random_labels(1, labels, n, 0, 9);
-    nf_eval_result r, untouched;
-    memset(&r, 0x55, sizeof r);
-    untouched = r;
-    nf_context *context = test_context(2);
-    progress_log log = {.stop_after = 2};
-    nf_context_set_progress(context, log_progress, &log);
-    nf_matrix m = nf_matrix_f32(x, n, cols);
-    assert_fails(context, nf_eval(context, NULL, m, (nf_labels){labels, n, 1}, &r),
-                 NF_ERR_CANCELLED, "cancelled");
-    assert_memory_equal(&r, &untouched, sizeof r);
-    log = (progress_log){0};
-    assert_ok(context, nf_eval(context, NULL, m, (nf_labels){labels, n, 1}, &r));
-    assert_true(log.calls > 2 && log.last_done > log.last_total / 2);
-    nf_context_free(context);
-    free(x), free(labels);
-}
-
-/* 10,000 rows: the matrix would be 400 MB. */
-static void memory_is_bounded(void **state) {
-    (void)state;
-    size_t n = 10000, cols = 4;
-    float *x = malloc(n * cols * sizeof *x);
-    int64_t *labels = malloc(n * sizeof *labels);
-    test_random_f32(1, x, n * cols, 0, 1);
-    test_random_labels(1, labels, n, 0, 9);
-    test_allocator allocator;
-    test_allocator_init(&allocator);
-    nf_context_options options = {.allocator = &allocator.hooks, .threads = 2};
-    nf_context *context;
-    assert_int_equal(nf_context_create(&context, &options, NULL), NF_OK);
-    nf_eval_result r;
-    assert_ok(context,
-              nf_eval(context, NULL, nf_matrix_f32(x, n, cols), (nf_labels){labels, n, 1}, &r));
-    nf_context_free(context);
-    assert_true(allocator.peak_bytes < (size_t)100 << 20);
-    assert_true(r.positive_pairs + r.negative_pairs == n * (n - 1) / 2);
-    free(x), free(labels);
-}
+/* ---- memory --------------------------------------------------------------------------------- */
 
 typedef struct memory_case {
     data data;
@@ -674,14 +484,8 @@ int main(void) {
         cmocka_unit_test(memory_limits_change_nothing),
         cmocka_unit_test(bins_of_one_side_keep_thresholds_exact),
         cmocka_unit_test(results_do_not_depend_on_threads),
-        cmocka_unit_test(figures_worked_out_by_hand),
-        cmocka_unit_test(extremes_of_separation),
-        cmocka_unit_test(undefined_figures_are_nan_with_counts),
         cmocka_unit_test(small_shapes),
         cmocka_unit_test(nan_ranks_last),
-        cmocka_unit_test(bad_arguments_are_named),
-        cmocka_unit_test(progress_is_reported_and_cancels),
-        cmocka_unit_test(memory_is_bounded),
         cmocka_unit_test(out_of_memory_is_clean),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
