@@ -1,5 +1,7 @@
 /* Rows through the model, block by block. */
 #include "base/pool.h"
+#include "kernel/kernel.h"
+#include "kernel/training.h"
 #include "model/model.h"
 
 #include <math.h>
@@ -28,6 +30,7 @@ nf_status nf_activations_scratch(nf_context *context, const nf_model *model, siz
 }
 
 typedef struct gather_job {
+    const nf_training_kernels *kernels;
     nf_matrix x;
     const size_t *index;
     const double *mean, *std;
@@ -37,22 +40,42 @@ typedef struct gather_job {
 
 #define NF_GATHER_ROWS 32
 
+static void copy_row(float *out, nf_matrix x, size_t r) {
+    if (x.type == NF_FLOAT32) {
+        memcpy(out, nf_matrix_row(x, r), x.cols * sizeof(float));
+    } else {
+        for (size_t c = 0; c < x.cols; c++) out[c] = (float)nf_matrix_get(x, r, c);
+    }
+}
+
+/* Rows chosen at random come from anywhere in memory: ask for the next one early. */
+static void prefetch_row(nf_matrix x, size_t r) {
+    const char *row = nf_matrix_row(x, r);
+    size_t bytes = x.cols * nf_type_size(x.type);
+    for (size_t at = 0; at < bytes; at += NF_LINE) __builtin_prefetch(row + at);
+}
+
 static void gather_task(void *argument, size_t task, int worker) {
     (void)worker;
     const gather_job *job = argument;
     size_t d = job->x.cols, end = nf_min_size(job->n, (task + 1) * NF_GATHER_ROWS);
     for (size_t k = task * NF_GATHER_ROWS; k < end; k++) {
         size_t r = job->index != NULL ? job->index[k] : k;
-        for (size_t c = 0; c < d; c++) {
-            double v = nf_matrix_get(job->x, r, c);
-            job->h[k * d + c] = (float)(job->mean != NULL ? (v - job->mean[c]) / job->std[c] : v);
+        float *out = job->h + k * d;
+        if (job->index != NULL && k + 1 < end) prefetch_row(job->x, job->index[k + 1]);
+        if (job->mean == NULL) {
+            copy_row(out, job->x, r);
+        } else {
+            job->kernels->standardize[job->x.type](out, nf_matrix_row(job->x, r), job->mean,
+                                                   job->std, d);
         }
     }
 }
 
 nf_status nf_model_gather(nf_context *context, const double *mean, const double *std, nf_matrix x,
                           const size_t *index, size_t n, nf_activations *a, size_t at) {
-    gather_job job = {x, index, mean, std, n, a->h[0] + at * x.cols};
+    gather_job job = {
+        nf_training_kernels_get(context), x, index, mean, std, n, a->h[0] + at * x.cols};
     size_t tasks = (n + NF_GATHER_ROWS - 1) / NF_GATHER_ROWS;
     bool wake = (double)n * (double)x.cols * 10 > NF_WAKE_FLOPS; /* a division each */
     return nf_parallel(context, tasks, wake, 0, gather_task, &job);

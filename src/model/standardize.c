@@ -9,36 +9,53 @@
  * relative, x and c x standardise to the same numbers. Without a varying column std is 1. */
 #include <math.h>
 
+#include "base/pool.h"
 #include "base/sort.h"
+#include "kernel/training.h"
 #include "model/model.h"
 
-/* Element of the virtual stack of the chosen rows of x, then all rows of y. */
-static double element(nf_matrix x, const nf_matrix *y, const size_t *index, size_t n, size_t r,
-                      size_t c) {
-    if (r < n) return nf_matrix_get(x, index != NULL ? index[r] : r, c);
-    return nf_matrix_get(*y, r - n, c);
+#define NF_MOMENT_COLUMNS 1024 /* columns of a task */
+
+/* The virtual stack of the chosen rows of x, then all rows of y. */
+typedef struct stack {
+    const nf_training_kernels *kernels;
+    nf_matrix x, y;
+    const size_t *index;
+    size_t n, rows;
+    double *origin, *mean, *variance;
+} stack;
+
+static void add_row(const stack *s, double *sum, size_t r, int power, const double *origin,
+                    size_t first, size_t count) {
+    bool in_x = r < s->n;
+    nf_matrix from = in_x ? s->x : s->y;
+    size_t own = !in_x ? r - s->n : s->index != NULL ? s->index[r] : r;
+    const unsigned char *row = nf_matrix_row(from, own);
+    s->kernels->add_moment[from.type][power - 1](sum + first, row + first * nf_type_size(from.type),
+                                                 origin + first, 1 / (double)s->rows, count);
 }
 
 /* Means are taken relative to the first row: a constant column has exactly its value as mean and
  * variance 0, and a far origin costs no digits. Row by row, so that memory is read in order. */
-static void column_moments(nf_matrix x, const nf_matrix *y, const size_t *index, size_t n,
-                           double *mean, double *variance) {
-    size_t rows = n + (y != NULL ? y->rows : 0), d = x.cols;
-    double scale = 1 / (double)rows;
-    for (size_t c = 0; c < d; c++) mean[c] = variance[c] = 0;
-    for (size_t r = 1; r < rows; r++) {
-        for (size_t c = 0; c < d; c++) {
-            double first = element(x, y, index, n, 0, c);
-            mean[c] += scale * (element(x, y, index, n, r, c) - first);
-        }
+static void moments_task(void *argument, size_t task, int worker) {
+    (void)worker;
+    const stack *s = argument;
+    size_t first = task * NF_MOMENT_COLUMNS,
+           end = nf_min_size(s->x.cols, first + NF_MOMENT_COLUMNS);
+    for (size_t r = 1; r < s->rows; r++) add_row(s, s->mean, r, 1, s->origin, first, end - first);
+    for (size_t c = first; c < end; c++) s->mean[c] += s->origin[c];
+    for (size_t r = 0; r < s->rows; r++) add_row(s, s->variance, r, 2, s->mean, first, end - first);
+}
+
+static nf_status column_moments(nf_context *context, stack *s) {
+    size_t d = s->x.cols, row = s->index != NULL ? s->index[0] : 0;
+    for (size_t c = 0; c < d; c++) {
+        s->origin[c] = nf_matrix_get(s->x, row, c);
+        s->mean[c] = s->variance[c] = 0;
     }
-    for (size_t c = 0; c < d; c++) mean[c] += element(x, y, index, n, 0, c);
-    for (size_t r = 0; r < rows; r++) {
-        for (size_t c = 0; c < d; c++) {
-            double v = element(x, y, index, n, r, c) - mean[c];
-            variance[c] += scale * (v * v);
-        }
-    }
+    size_t tasks = (d + NF_MOMENT_COLUMNS - 1) / NF_MOMENT_COLUMNS;
+    bool wake = 5 * (double)s->rows * (double)d > NF_WAKE_FLOPS;
+    return nf_parallel(context, tasks, wake, 0, moments_task, s);
 }
 
 /* In place: variances to deviations; `sorted` is working space. */
@@ -61,20 +78,30 @@ static void deviations(double *std, double *sorted, size_t d) {
 nf_status nf_standardization_fit(nf_context *context, nf_matrix x, const nf_matrix *y,
                                  const size_t *index, size_t n, double *mean, double *std) {
     size_t d = x.cols;
-    double *sorted = NULL;
-    nf_status status = nf_scratch(context, &sorted, d, sizeof(double), "column variances");
+    double *work = NULL;
+    nf_status status = nf_scratch(context, &work, d, sizeof(double), "column variances");
     if (status != NF_OK) return status;
     if (n == 0) {
         for (size_t c = 0; c < d; c++) mean[c] = 0, std[c] = 1;
         return NF_OK;
     }
-    column_moments(x, y, index, n, mean, std);
+    stack s = {.kernels = nf_training_kernels_get(context),
+               .x = x,
+               .index = index,
+               .n = n,
+               .rows = n,
+               .origin = work,
+               .mean = mean,
+               .variance = std};
+    if (y != NULL) s.y = *y, s.rows += y->rows;
+    status = column_moments(context, &s);
+    if (status != NF_OK) return status;
     for (size_t c = 0; c < d; c++) {
         if (isfinite(std[c]) && isfinite(mean[c])) continue;
         return nf_fail(context, NF_ERR_RANGE,
                        "column %zu has a variance beyond double: divide the data by a constant", c);
     }
-    deviations(std, sorted, d);
+    deviations(std, work, d);
     return NF_OK;
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/math.h"
 #include "base/pool.h"
+#include "kernel/training.h"
 #include "train/train.h"
 
 #define NF_UPDATE_BLOCK 16384
@@ -33,51 +34,30 @@ bool nf_all_finite(const float *values, size_t count) {
     return bad == 0;
 }
 
-/* Moments without a gradient (dead units) decay into denormal numbers, where arithmetic is slow and
- * 0.9 times the smallest one is itself: they end at 0 instead. */
-static inline float settle(float moment) { return fabsf(moment) < 1e-30f ? 0 : moment; }
+/* Blocks of one segment of parameters. */
+typedef struct update_job {
+    nf_parameter_update update;
+    void (*run)(const nf_parameter_update *update);
+} update_job;
 
-typedef struct update {
-    const float *w, *g;
-    float *m, *v, *next;
-    size_t count;
-    float lr;       /* Adam: divided by 1 - b1^t */
-    float decay;    /* lr * weight_decay */
-    float root;     /* Adam: 1 / sqrt(1 - b2^t) */
-    float momentum; /* SGD */
-} update;
-
-static void adam_task(void *argument, size_t task, int worker) {
+static void update_task(void *argument, size_t task, int worker) {
     (void)worker;
-    const update *u = argument;
-    const float b1 = (float)adam_beta[0], c1 = (float)(1 - adam_beta[0]);
-    const float b2 = (float)adam_beta[1], c2 = (float)(1 - adam_beta[1]), eps = 1e-8f;
+    const update_job *job = argument;
+    nf_parameter_update part = job->update;
     size_t first = task * NF_UPDATE_BLOCK;
-    size_t end = nf_min_size(u->count, first + NF_UPDATE_BLOCK);
-    for (size_t i = first; i < end; i++) {
-        float g = u->g[i], w = u->w[i];
-        float m = settle(b1 * u->m[i] + c1 * g);
-        float v = settle(b2 * u->v[i] + c2 * (g * g));
-        u->m[i] = m;
-        u->v[i] = v;
-        u->next[i] = w - u->decay * w - u->lr * m / (sqrtf(v) * u->root + eps);
-    }
-}
-
-static void sgd_task(void *argument, size_t task, int worker) {
-    (void)worker;
-    const update *u = argument;
-    size_t first = task * NF_UPDATE_BLOCK;
-    size_t end = nf_min_size(u->count, first + NF_UPDATE_BLOCK);
-    for (size_t i = first; i < end; i++) {
-        float m = settle(u->momentum * u->m[i] + u->g[i]), w = u->w[i];
-        u->m[i] = m;
-        u->next[i] = w - u->decay * w - u->lr * m;
-    }
+    part.count = nf_min_size(NF_UPDATE_BLOCK, part.count - first);
+    part.w += first;
+    part.g += first;
+    part.m += first;
+    if (part.v != NULL) part.v += first;
+    part.next += first;
+    job->run(&part);
 }
 
 /* Parameters at .. at + count - 1. */
-static nf_status update_segment(nf_run *run, update u, size_t at, size_t count, bool decays) {
+static nf_status update_segment(nf_run *run, nf_parameter_update u, size_t at, size_t count,
+                                bool decays) {
+    const nf_training_kernels *kernels = nf_training_kernels_get(run->context);
     bool adam = run->options.optimizer == NF_ADAM;
     u.w = run->parameter + at;
     u.g = run->gradient + at;
@@ -86,9 +66,10 @@ static nf_status update_segment(nf_run *run, update u, size_t at, size_t count, 
     u.next = run->next + at;
     u.count = count;
     if (!decays) u.decay = 0;
+    update_job job = {u, adam ? kernels->adam : kernels->sgd};
     size_t tasks = (count + NF_UPDATE_BLOCK - 1) / NF_UPDATE_BLOCK;
     return nf_parallel(run->context, tasks, (double)count * NF_UPDATE_FLOPS > NF_WAKE_FLOPS, 0,
-                       adam ? adam_task : sgd_task, &u);
+                       update_task, &job);
 }
 
 nf_status nf_optimizer_step(nf_run *run, bool *finite) {
@@ -96,10 +77,17 @@ nf_status nf_optimizer_step(nf_run *run, bool *finite) {
     const nf_model *model = run->model;
     double lr = nf_learning_rate(o, run->step, run->total_steps);
     for (int k = 0; k < 2; k++) run->power[k] *= adam_beta[k];
-    update u = {.momentum = (float)o->momentum,
-                .decay = (float)(lr * o->weight_decay),
-                .lr = (float)(o->optimizer == NF_ADAM ? lr / (1 - run->power[0]) : lr),
-                .root = (float)(1 / sqrt(1 - run->power[1]))};
+    nf_parameter_update u = {.decay = (float)(lr * o->weight_decay), .lr = (float)lr};
+    if (o->optimizer == NF_ADAM) {
+        u.lr = (float)(lr / (1 - run->power[0]));
+        u.root = (float)(1 / sqrt(1 - run->power[1]));
+        for (int k = 0; k < 2; k++) {
+            u.beta[k] = (float)adam_beta[k];
+            u.share[k] = (float)(1 - adam_beta[k]);
+        }
+    } else {
+        u.beta[0] = (float)o->momentum;
+    }
     nf_status status = NF_OK;
     for (size_t l = 0; status == NF_OK && l < model->layers; l++) {
         size_t in = model->width[l], out = model->width[l + 1];

@@ -1,0 +1,2 @@
+#define NF_ISA_SUFFIX avx2
+#include "kernel/training.inc"

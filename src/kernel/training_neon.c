@@ -1,0 +1,2 @@
+#define NF_ISA_SUFFIX neon
+#include "kernel/training.inc"

@@ -1,0 +1,2 @@
+#define NF_ISA_SUFFIX scalar
+#include "kernel/training.inc"
