@@ -1,11 +1,7 @@
-/* Schedules spans of blocks so that no two tasks of a round share one: a round-robin tournament within
- * a set, a rotation between two sets. Each span receives its updates in one fixed order, so the bits
- * do not depend on the number of threads; a task waits for its two spans, never for a whole round. */
 #include "loss/pass.h"
 
-#include <sched.h>
-
 #include "base/pool.h"
+#include "loss/schedule.h"
 #include "loss/span.h"
 #include "loss/tile.h"
 
@@ -35,88 +31,24 @@ size_t nf_pass_stride(nf_matrix x) { return nf_pad(x.type, x.cols); }
 
 double nf_pass_factor(nf_metric metric) { return nf_metric_family(metric) == NF_SQUARED ? 2 : 1; }
 
-typedef struct nf_schedule_state {
+typedef struct nf_pass_state {
     nf_tile_engine engine;
-    nf_pass *pass;
-    const atomic_int *cancelled;
-    nf_tile_result *of_span; /* (spans[0]) partial results, each written by one task of a round */
-    atomic_size_t *met;      /* (spans[0]) rounds each has been through */
-    size_t spans[2];
-    size_t players; /* spans of the tournament, even; or of the rotation */
-    size_t tasks;   /* of a round after the diagonal */
-    bool within;
-} nf_schedule_state;
+    nf_tile_result *of_span; /* (spans of a) partial results, each written by one task of a round */
+} nf_pass_state;
 
-/* A meeting of two spans. Round 0 of a tournament is the diagonal, every span with itself. */
-typedef struct nf_meeting {
-    size_t round, i, j;
-    bool bye; /* only i exists */
-} nf_meeting;
-
-static nf_meeting meeting(const nf_schedule_state *state, size_t task) {
-    const size_t count = state->spans[0];
-    nf_meeting own = {0};
-    if (!state->within) {
-        own.round = task / count;
-        own.i = task % count;
-        own.j = (own.i + own.round) % state->players;
-        own.bye = own.j >= state->spans[1];
-        return own;
-    }
-    if (task < count) {
-        own.i = own.j = task;
-        return own;
-    }
-    const size_t round = (task - count) / state->tasks, at = (task - count) % state->tasks;
-    const size_t ring = state->players - 1; /* the circle method: one span stays, others rotate */
-    size_t one = at == 0 ? ring : (round + at) % ring;
-    size_t other = (round + ring - at) % ring;
-    own.round = round + 1;
-    own.i = nf_min_size(one, other);
-    own.j = nf_max_size(one, other);
-    own.bye = own.j >= count;
-    return own;
+static void meet(void *user, size_t i, size_t j, int worker) {
+    nf_pass_state *state = user;
+    nf_tile_run(&state->engine, i, j, worker, &state->of_span[i]);
 }
 
-/* Wait until span i has been through `rounds`; false when the run is cancelled. */
-static bool wait_for(const nf_schedule_state *state, size_t i, size_t rounds) {
-    for (unsigned spin = 1; atomic_load_explicit(&state->met[i], memory_order_acquire) < rounds;
-         spin++) {
-        if (atomic_load_explicit(state->cancelled, memory_order_relaxed)) return false;
-        if (spin % 64 == 0) sched_yield();
-    }
-    return true;
-}
-
-/* Both spans have met all they meet before. In the rotation a span of b met the next span of a that
- * exists, so many rounds ago as that one is away. */
-static bool wait_turn(const nf_schedule_state *state, nf_meeting own) {
-    if (!wait_for(state, own.i, own.round)) return false;
-    if (own.bye) return true;
-    if (state->within) return wait_for(state, own.j, own.round);
-    const bool last = own.i + 1 == state->spans[0];
-    const size_t next = last ? 0 : own.i + 1, ago = last ? state->players - own.i : 1;
-    return own.round < ago || wait_for(state, next, own.round - ago + 1);
-}
-
-/* Tasks are begun in their order, so the earliest unfinished one never waits. */
-static void meet(void *argument, size_t task, int worker) {
-    nf_schedule_state *state = argument;
-    const nf_meeting own = meeting(state, task);
-    if (!wait_turn(state, own)) return;
-    if (!own.bye) nf_tile_run(&state->engine, own.i, own.j, worker, &state->of_span[own.i]);
-    atomic_store_explicit(&state->met[own.i], own.round + 1, memory_order_release);
-    if (state->within && !own.bye && own.j != own.i) {
-        atomic_store_explicit(&state->met[own.j], own.round + 1, memory_order_release);
-    }
+static nf_schedule schedule_of(const nf_pass_set *a, const nf_pass_set *b) {
+    const size_t each = nf_pass_span_blocks(a, b);
+    return (nf_schedule){.spans = {spans(a, each), spans(b, each)}, .within = a == b, .meet = meet};
 }
 
 uint64_t nf_pass_work(const nf_pass_set *a, const nf_pass_set *b) {
-    if (a->blocks == 0 || b->blocks == 0) return 0;
-    const size_t each = nf_pass_span_blocks(a, b), count = spans(a, each);
-    if (a != b) return (uint64_t)nf_max_size(count, spans(b, each)) * count;
-    size_t players = count + count % 2;
-    return count + (uint64_t)(players - 1) * (players / 2);
+    const nf_schedule schedule = schedule_of(a, b);
+    return nf_schedule_work(&schedule);
 }
 
 static void add_result(nf_pass *pass, const nf_tile_result *part) {
@@ -131,40 +63,22 @@ static void add_result(nf_pass *pass, const nf_tile_result *part) {
     pass->updates_skipped += part->updates_skipped;
 }
 
-static nf_status make_state(nf_context *context, nf_pass *pass, nf_schedule_state *state) {
-    const size_t each = nf_pass_span_blocks(pass->a, pass->b), count = spans(pass->a, each);
-    *state = (nf_schedule_state){.pass = pass,
-                                 .cancelled = &context->cancelled,
-                                 .within = pass->a == pass->b,
-                                 .spans = {count, spans(pass->b, each)}};
-    state->players = state->within ? count + count % 2 : nf_max_size(count, state->spans[1]);
-    state->tasks = state->within ? state->players / 2 : count;
-    nf_status status = nf_tile_engine_init(context, &state->engine, pass);
-    if (status == NF_OK) {
-        status = nf_scratch(context, &state->of_span, count, sizeof *state->of_span, "span sums");
-    }
-    if (status == NF_OK) {
-        status = nf_scratch(context, &state->met, count, sizeof *state->met, "span rounds");
-    }
-    for (size_t i = 0; status == NF_OK && i < count; i++) {
-        state->of_span[i] = (nf_tile_result){0};
-        atomic_init(&state->met[i], 0);
-    }
-    return status;
-}
-
 nf_status nf_pass_run(nf_context *context, nf_pass *pass) {
-    nf_schedule_state state;
-    if (pass->a->blocks == 0 || pass->b->blocks == 0) return NF_OK;
-    nf_status status = make_state(context, pass, &state);
+    nf_pass_state state = {0};
+    nf_schedule schedule = schedule_of(pass->a, pass->b);
+    const size_t count = schedule.spans[0];
+    if (count == 0 || schedule.spans[1] == 0) return NF_OK;
+    schedule.user = &state;
+    nf_status status = nf_tile_engine_init(context, &state.engine, pass);
+    if (status == NF_OK) {
+        status = nf_scratch(context, &state.of_span, count, sizeof *state.of_span, "span sums");
+    }
+    for (size_t i = 0; status == NF_OK && i < count; i++) state.of_span[i] = (nf_tile_result){0};
     if (status == NF_OK) {
         double work = 2.0 * (double)pass->a->rows.count * (double)pass->b->rows.count *
                       (double)pass->a->rows.x.cols;
-        status = nf_parallel(context, nf_pass_work(pass->a, pass->b), work > NF_WAKE_FLOPS, 1, meet,
-                             &state);
+        status = nf_schedule_run(context, &schedule, work > NF_WAKE_FLOPS);
     }
-    for (size_t i = 0; status == NF_OK && i < state.spans[0]; i++) {
-        add_result(pass, &state.of_span[i]);
-    }
+    for (size_t i = 0; status == NF_OK && i < count; i++) add_result(pass, &state.of_span[i]);
     return status;
 }
