@@ -65,6 +65,15 @@ typedef struct nf_contrast_tile {
     const nf_weight_facts *facts; /* filled; NULL: not wanted */
 } nf_contrast_tile;
 
+/* Slopes of a tile, from a loss that has seen its distances. */
+typedef struct nf_slope_tile {
+    void *slope;   /* T (rows, ld): dphi/dt in, weights dphi/d(raw) out */
+    const void *t; /* T (rows, ld): distances, read to whole lines */
+    size_t ld, rows, cols;
+    nf_transform transform;
+    const nf_weight_facts *facts; /* filled */
+} nf_slope_tile;
+
 /* One side of a loss of exponentials: z(t) = scale t + shift, or, with `product`,
  * z(t) = scale max(0, sign t + shift) (sign t + offset) whose derivative is taken as
  * scale sign max(0, sign t + shift): the first factor is a constant, as circle loss wants it. */
@@ -155,6 +164,10 @@ typedef struct nf_kernels {
     /* Terms and weights of the contrastive family on a tile. */
     void (*contrast)(const nf_contrast *contrast, const nf_contrast_tile *tile,
                      nf_contrast_sums *sums);
+
+    /* Weights from slopes; whether some are not 0. The weight of a distance 0 is 0 where the
+     * distance is a root. What is left of the last line past the columns is set to 0. */
+    bool (*weigh)(const nf_slope_tile *tile);
 
     /* stats[side][r] of the tile's row r, for the sides that are on; or [c] of its column c. */
     void (*softmax_stats)(const nf_softmax *softmax, const nf_softmax_tile *tile,

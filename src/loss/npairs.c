@@ -55,10 +55,10 @@ nf_status nf_npairs_run(nf_context *context, const nf_tiled_job *job, nf_loss_re
     if (job->loss->normalize) { /* both sets are rows of one matrix: its zero rows, once */
         state.result.zero_rows /= 2;
     }
-    nf_strip_write_gradient(&side[0], state.side[0].sum);
-    for (size_t r = 0; state.side[1].sum != NULL && r < side[1].count; r++) {
+    nf_strip_write_gradient(&side[0], state.side[0].set.set.sum);
+    for (size_t r = 0; state.side[1].set.set.sum != NULL && r < side[1].count; r++) {
         nf_gradient_store(side[1].gradient, side[1].order[r],
-                          state.side[1].sum + r * state.side[1].set.stride);
+                          state.side[1].set.set.sum + r * side[1].x.cols);
     }
     *result = state.result;
     return NF_OK;

@@ -24,9 +24,6 @@ static nf_status make_sets(nf_context *context, nf_separable *state) {
         for (int s = 0; s < 2 && s < state->sets && status == NF_OK; s++) {
             nf_separable_group *group = &state->group[g];
             status = nf_strip_set_make(context, sides[s], group->unit, &group->set[s]);
-            if (status == NF_OK) {
-                status = nf_strip_sums(context, &group->set[s], sides[s]->gradient, &group->sum[s]);
-            }
             if (g == 0 || !state->group[0].unit) {
                 state->result.zero_rows += group->set[s].set.rows.zero_rows;
             }
@@ -45,7 +42,7 @@ static nf_status run_pass(nf_context *context, nf_separable *state, nf_separable
                           int s, bool gradient, nf_separable_sums *total) {
     const double once = state->sets == 1 ? 0.5 : 1; /* within a set every pair comes twice */
     const nf_loss *loss = state->job->loss;
-    const nf_strip_set *own = &group->set[s], *other = &group->set[state->sets == 1 ? 0 : 1 - s];
+    nf_strip_set *own = &group->set[s], *other = &group->set[state->sets == 1 ? 0 : 1 - s];
     double reach =
         state->radius > 0 && !loss->stats ? nf_bounds_reach(group->metric, state->radius) : -1;
     nf_strip_pass pass = {.own = own,
@@ -57,7 +54,7 @@ static nf_status run_pass(nf_context *context, nf_separable *state, nf_separable
                           .once = state->once && state->sets == 1,
                           .run = state->run,
                           .user = state,
-                          .sum = gradient ? group->sum[s] : NULL};
+                          .gradient = gradient && own->set.sum != NULL};
     memset(state->block, 0, own->set.blocks * sizeof *state->block);
     state->now = group;
     nf_status status = nf_strip_run(context, &pass);
@@ -114,12 +111,10 @@ static nf_status choose_scales(nf_context *context, nf_separable *state, double 
 static uint64_t work_of(const nf_separable *state) {
     const nf_separable_group *group = &state->group[0];
     uint64_t passes = state->job->loss->reduction == NF_REDUCE_MEAN_NONZERO ? 2 : 1;
-    if (state->sets == 2 && group->sum[1] != NULL) passes++;
-    if (state->sets == 1 && state->once) {
-        return passes * (uint64_t)state->groups * nf_strip_work_once(&group->set[0]);
-    }
+    if (state->sets == 2 && group->set[1].set.sum != NULL) passes++;
     return passes * (uint64_t)state->groups *
-           nf_strip_work(&group->set[0], &group->set[state->sets - 1]);
+           nf_strip_work(&group->set[0], &group->set[state->sets - 1],
+                         state->once && state->sets == 1);
 }
 
 /* The gradient of set s over all groups, finished, in *sum. */
@@ -128,12 +123,12 @@ static nf_status finish(nf_context *context, nf_separable *state, int s, double 
     nf_status status = NF_OK;
     *sum = NULL;
     for (int g = 0; g < state->groups && status == NF_OK; g++) {
-        nf_separable_group *group = &state->group[g];
-        status = nf_strip_finish(context, &group->set[s], common, group->sum[s]);
-        if (group->sum[s] == NULL) continue;
-        const size_t count = group->set[s].set.rows.count * group->set[s].stride;
-        for (size_t k = 0; *sum != NULL && k < count; k++) (*sum)[k] += group->sum[s][k];
-        if (*sum == NULL) *sum = group->sum[s];
+        const nf_separable_group *group = &state->group[g];
+        const nf_pass_set *set = &group->set[s].set;
+        status = nf_strip_finish(context, &group->set[s], group->metric, common);
+        const size_t count = set->sum != NULL ? set->rows.count * set->rows.x.cols : 0;
+        for (size_t k = 0; *sum != NULL && k < count; k++) (*sum)[k] += set->sum[k];
+        if (*sum == NULL) *sum = set->sum;
     }
     return status;
 }
@@ -167,7 +162,7 @@ nf_status nf_separable_run(nf_context *context, nf_separable *state, nf_loss_res
         status = choose_scales(context, state, &common);
     }
     if (status == NF_OK) status = run_passes(context, state, 0, true, &state->total);
-    if (status == NF_OK && state->sets == 2 && state->group[0].sum[1] != NULL) {
+    if (status == NF_OK && state->sets == 2 && state->group[0].set[1].set.sum != NULL) {
         status = run_passes(context, state, 1, true, &unused);
     }
     const nf_tiled_side *sides[2] = {job->a, job->b};

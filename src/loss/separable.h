@@ -17,7 +17,6 @@ typedef struct nf_separable_group {
     bool side[2], unit;
     nf_metric metric;
     nf_strip_set set[2];
-    double *sum[2];
 } nf_separable_group;
 
 typedef struct nf_separable {

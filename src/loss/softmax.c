@@ -83,7 +83,7 @@ static int stats_strip(void *user, const nf_strip *strip) {
 
 /* One pass with set s as rows. */
 static nf_status run_pass(nf_context *context, nf_softmax_state *state, int s, nf_strip_fn run,
-                          double *sum) {
+                          bool gradient) {
     state->own = &state->side[s];
     state->other = &state->side[state->sets == 1 ? 0 : 1 - s];
     nf_strip_pass pass = {.own = &state->own->set,
@@ -94,7 +94,7 @@ static nf_status run_pass(nf_context *context, nf_softmax_state *state, int s, n
                           .reach = -1,
                           .run = run,
                           .user = state,
-                          .sum = sum};
+                          .gradient = gradient};
     nf_status status = nf_strip_run(context, &pass);
     state->result.tiles_total += pass.tiles;
     state->result.tiles_skipped += pass.tiles_skipped;
@@ -114,9 +114,9 @@ static nf_status gather_stats(nf_context *context, nf_softmax_state *state) {
         side->stats[0] = rows;
         side->stats[1] = rows + side->count;
     }
-    status = run_pass(context, state, 0, stats_strip, NULL);
+    status = run_pass(context, state, 0, stats_strip, false);
     if (status == NF_OK && state->sets == 2 && state->job->loss->kind == NF_KIND_LIFTED) {
-        status = run_pass(context, state, 1, stats_strip, NULL);
+        status = run_pass(context, state, 1, stats_strip, false);
     }
     return status;
 }
@@ -241,13 +241,15 @@ static nf_status find_gradients(nf_context *context, nf_softmax_state *state) {
     nf_status status = NF_OK;
     for (int s = 0; s < state->sets && status == NF_OK; s++) {
         nf_anchors *side = &state->side[s];
-        const nf_tiled_side *rows = rows_of(state, s);
-        status = nf_strip_sums(context, &side->set, rows->gradient, &side->sum);
-        if (status != NF_OK || side->sum == NULL) continue;
-        if (state->common > 0) status = run_pass(context, state, s, weights_strip, side->sum);
-        if (status == NF_OK)
-            status = nf_strip_finish(context, &side->set, state->common, side->sum);
-        if (status == NF_OK) status = nf_strip_check_gradient(context, rows, side->sum);
+        if (side->set.set.sum == NULL) continue;
+        if (state->common > 0) status = run_pass(context, state, s, weights_strip, true);
+        if (status == NF_OK) {
+            status =
+                nf_strip_finish(context, &side->set, state->job->loss->pos_metric, state->common);
+        }
+        if (status == NF_OK) {
+            status = nf_strip_check_gradient(context, rows_of(state, s), side->set.set.sum);
+        }
     }
     return status;
 }
@@ -306,8 +308,9 @@ static void fill_result(nf_softmax_state *state) {
 
 static uint64_t work_of(const nf_softmax_state *state) {
     const uint64_t passes = state->of_pairs ? 3 : 2;
-    if (state->sets == 1) return passes * nf_strip_work_once(&state->side[0].set);
-    return (2 * passes) * nf_strip_work(&state->side[0].set, &state->side[1].set);
+    const nf_strip_set *own = &state->side[0].set;
+    if (state->sets == 1) return passes * nf_strip_work(own, own, true);
+    return (2 * passes) * nf_strip_work(own, &state->side[1].set, false);
 }
 
 nf_status nf_softmax_compute(nf_context *context, const nf_tiled_job *job,
@@ -339,8 +342,8 @@ nf_status nf_softmax_run(nf_context *context, const nf_tiled_job *job, nf_loss_r
     nf_softmax_state state;
     nf_status status = nf_softmax_compute(context, job, &state);
     if (status != NF_OK) return status;
-    nf_strip_write_gradient(job->a, state.side[0].sum);
-    if (job->b != job->a) nf_strip_write_gradient(job->b, state.side[1].sum);
+    nf_strip_write_gradient(job->a, state.side[0].set.set.sum);
+    if (job->b != job->a) nf_strip_write_gradient(job->b, state.side[1].set.set.sum);
     *result = state.result;
     return NF_OK;
 }

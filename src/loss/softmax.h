@@ -21,7 +21,6 @@ typedef struct nf_anchors {
     double *log_sum; /* of the negatives' exp(z); -INFINITY without any */
     double *weight;  /* of every term of the row, up to `common` */
     double *pull;    /* derivative of the loss with respect to log_sum */
-    double *sum;     /* gradient sums; NULL: not wanted */
 } nf_anchors;
 
 /* Sums over the terms of a block of rows. */

@@ -57,8 +57,9 @@ size_t nf_span_layout(const nf_span_shape *shape, size_t blocks, unsigned char *
                       nf_span *span) {
     const size_t part = shape->gradient ? shape->block_bytes : 0;
     const size_t weight = shape->gradient ? shape->block_rows * sizeof(double) : 0;
-    const size_t sizes[4] = {blocks * shape->block_bytes, blocks * shape->panel_bytes,
-                             blocks * part, blocks * weight};
+    const size_t own = shape->borrows ? 0 : blocks;
+    const size_t sizes[4] = {own * shape->block_bytes, own * shape->panel_bytes, blocks * part,
+                             blocks * weight};
     unsigned char *slot[4];
     size_t used = 0;
     for (int i = 0; i < 4; i++) {

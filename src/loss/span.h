@@ -35,6 +35,7 @@ typedef struct nf_span_shape {
     size_t d, stride, block_rows;
     size_t block_bytes, panel_bytes;
     bool gradient;
+    bool borrows; /* rows and panels are the caller's, who points a span at them */
 } nf_span_shape;
 
 typedef struct nf_span {

@@ -6,51 +6,56 @@
 
 #include "base/pool.h"
 #include "loss/gradient.h"
+#include "loss/schedule.h"
+#include "loss/update.h"
 
 typedef struct nf_strip_state {
     nf_strip_pass *pass;
     const nf_kernels *kernels;
     nf_family family;
-    nf_update_fn update;
     nf_transform transform;
     nf_type type;
-    size_t d, stride, ld, block_rows, worker_bytes;
+    size_t d, stride, ld, block_rows, span_blocks, worker_bytes;
     bool within, zero_rows, prune;
     double low, high;
     nf_bounds bounds[2];
+    nf_span_shape shape;
     unsigned char *scratch;
-    uint64_t *skipped;     /* (own blocks) */
-    size_t round, players; /* of the tournament; players is even */
-    bool diagonal;
+    uint64_t *skipped; /* (own blocks) */
     atomic_int failure, overflow;
 } nf_strip_state;
 
 typedef struct nf_strip_tile {
     nf_strip strip;
-    unsigned char *t, *slope, *update, *row_class, *col_class, *skip;
+    unsigned char *t, *slope, *row_class, *col_class, *skip;
+    nf_span span[2]; /* of the rows and of the columns */
+    size_t block[2]; /* the strip's, of its span */
+    nf_weight_facts facts;
     double *wide; /* two rows in double */
     bool diagonal, has_exact;
 } nf_strip_tile;
 
 static size_t layout(const nf_strip_state *state, unsigned char *base, nf_strip_tile *tile) {
     size_t element = nf_type_size(state->type), block = state->block_rows, used = 0;
-    size_t sizes[8] = {block * state->ld * element,
-                       block * state->ld * element,
-                       state->pass->sum != NULL ? block * state->stride * element : 0,
-                       4 * state->ld * element,
-                       state->ld * element,
-                       state->ld * element,
-                       block * state->ld,
+    size_t sizes[7] = {block * state->ld * element,  block * state->ld * element,
+                       4 * state->ld * element,      state->ld * element,
+                       state->ld * element,          block * state->ld,
                        2 * state->d * sizeof(double)};
     unsigned char *wide = NULL, *work = NULL;
-    unsigned char **slots[8] = {&tile->t,         &tile->slope,     &tile->update, &work,
-                                &tile->row_class, &tile->col_class, &tile->skip,   &wide};
-    for (int i = 0; i < 8; i++) {
+    unsigned char **slots[7] = {&tile->t,         &tile->slope, &work, &tile->row_class,
+                                &tile->col_class, &tile->skip,  &wide};
+    for (int i = 0; i < 7; i++) {
         *slots[i] = base != NULL ? base + used : NULL;
         used += nf_round_up(sizes[i], NF_ALIGNMENT);
     }
     tile->wide = (double *)(void *)wide;
     tile->strip.work = work;
+    used += nf_weight_facts_layout(state->type, block, state->ld, base != NULL ? base + used : NULL,
+                                   &tile->facts);
+    for (int s = 0; s < 2; s++) {
+        used += nf_span_layout(&state->shape, state->span_blocks, base != NULL ? base + used : NULL,
+                               &tile->span[s]);
+    }
     return used;
 }
 
@@ -75,15 +80,24 @@ nf_status nf_strip_set_make(nf_context *context, const nf_tiled_side *side, bool
         (nf_strip_set){.set = {.rows = {.x = side->x, .order = side->order, .count = side->count},
                                .class_of = side->class_of,
                                .ids = side->ids},
-                       .stride = nf_pass_stride(side->x),
+                       .stride = nf_span_stride(side->x),
+                       .block_bytes = nf_pass_block_rows(d) * nf_span_stride(side->x) * element,
                        .panel_bytes = padded_rows * d * element};
     nf_status status = cut_blocks(context, &set->set);
     if (status == NF_OK && unit) status = nf_rows_make_unit(context, &set->set.rows);
+    if (status == NF_OK) {
+        status = nf_block_facts_make(context, &set->set, side->gradient.data != NULL, &set->facts);
+    }
     if (status == NF_OK) {
         status = nf_scratch(context, &set->row, side->count, set->stride * element, "rows");
     }
     if (status == NF_OK) {
         status = nf_scratch(context, &set->panel, set->set.blocks, set->panel_bytes, "panels");
+    }
+    if (status == NF_OK && side->gradient.data != NULL) {
+        status =
+            nf_scratch(context, &set->set.sum, side->count, d * sizeof(double), "gradient sums");
+        if (status == NF_OK) memset(set->set.sum, 0, side->count * d * sizeof(double));
     }
     if (status != NF_OK) return status;
     nf_rows_copy(&set->set.rows, 0, side->count, side->x.type, set->row, set->stride);
@@ -102,17 +116,13 @@ static const unsigned char *row_of(const nf_strip_set *set, size_t r) {
 
 /* ---- which pairs ------------------------------------------------------------------------------ */
 
-/* Classes ascend, so the first and the last of a block bound them. */
-static void find_sides(const nf_strip_state *state, nf_strip *strip) {
-    const int64_t *a = state->pass->own->set.class_of + strip->i;
-    const int64_t *b = state->pass->other->set.class_of + strip->j;
-    if (state->pass->anywhere) {
-        strip->any[NF_POSITIVE] = strip->any[NF_NEGATIVE] = true;
-        return;
-    }
-    const int64_t last_a = a[strip->rows - 1], last_b = b[strip->cols - 1];
-    strip->any[NF_POSITIVE] = a[0] <= last_b && b[0] <= last_a;
-    strip->any[NF_NEGATIVE] = !(a[0] == last_a && b[0] == last_b && a[0] == b[0]);
+static void find_sides(const nf_strip_pass *pass, size_t i, size_t j, nf_strip *strip) {
+    const nf_block_facts *a = &pass->own->facts, *b = &pass->other->facts;
+    strip->any[NF_POSITIVE] = strip->any[NF_NEGATIVE] = true;
+    if (pass->anywhere) return;
+    strip->any[NF_POSITIVE] = a->low[i] <= b->high[j] && b->low[j] <= a->high[i];
+    strip->any[NF_NEGATIVE] =
+        !(a->low[i] == a->high[i] && b->low[j] == b->high[j] && a->low[i] == b->low[j]);
 }
 
 static int64_t class_at(nf_type type, const void *classes, size_t at) {
@@ -227,42 +237,6 @@ static void distances(nf_strip_state *state, nf_strip_tile *tile, size_t j) {
 
 /* ---- gradients -------------------------------------------------------------------------------- */
 
-#define DEFINE_WEIGHTS(name, T)                                                           \
-    static void name(T *restrict slope, const T *restrict t, size_t count, nf_metric m) { \
-        switch (m) {                                                                      \
-        case NF_EUCLIDEAN: /* the gradient of a distance at 0 is 0 */                     \
-            for (size_t i = 0; i < count; i++) {                                          \
-                slope[i] = t[i] > 0 && slope[i] != 0 ? slope[i] / t[i] : 0;               \
-            }                                                                             \
-            break;                                                                        \
-        case NF_SQEUCLIDEAN:                                                              \
-            for (size_t i = 0; i < count; i++) slope[i] *= 2;                             \
-            break;                                                                        \
-        case NF_DOT:                                                                      \
-            for (size_t i = 0; i < count; i++) slope[i] = 0 - slope[i];                   \
-            break;                                                                        \
-        case NF_COSINE:                                                                   \
-        case NF_CITYBLOCK: break;                                                         \
-        }                                                                                 \
-    }
-
-DEFINE_WEIGHTS(weights_f32, float)
-DEFINE_WEIGHTS(weights_f64, double)
-
-/* From dphi/dt to the factors of x - y (of y for dot, of the signs of x - y for cityblock). */
-static void to_weights(const nf_strip_state *state, nf_strip_tile *tile) {
-    for (size_t r = 0; r < tile->strip.rows; r++) {
-        const size_t at = r * state->ld, cols = tile->strip.cols;
-        if (state->type == NF_FLOAT32) {
-            weights_f32((float *)(void *)tile->slope + at, (const float *)(void *)tile->t + at,
-                        cols, state->pass->metric);
-        } else {
-            weights_f64((double *)(void *)tile->slope + at, (const double *)(void *)tile->t + at,
-                        cols, state->pass->metric);
-        }
-    }
-}
-
 static void widen(const nf_strip_state *state, const unsigned char *row, double *out) {
     for (size_t k = 0; k < state->d; k++) out[k] = get(state->type, row, k);
 }
@@ -271,71 +245,64 @@ static void widen(const nf_strip_state *state, const unsigned char *row, double 
  * others: the whole strip pair by pair in double. */
 static void update_slowly(const nf_strip_state *state, nf_strip_tile *tile) {
     const nf_strip *strip = &tile->strip;
+    const double factor = nf_pass_factor(state->pass->metric);
     double *x = tile->wide, *y = x + state->d;
     for (size_t r = 0; r < strip->rows; r++) {
         widen(state, row_of(state->pass->own, strip->i + r), x);
         for (size_t c = 0; c < strip->cols; c++) {
-            double slope = get(state->type, tile->slope, r * state->ld + c);
+            double slope = get(state->type, tile->slope, r * state->ld + c) / factor;
             if (slope == 0 || is_zero_row(state, strip, r, c)) continue;
             const double t = get(state->type, tile->t, r * state->ld + c);
             widen(state, row_of(state->pass->other, strip->j + c), y);
             nf_term_gradient(state->pass->metric, slope, t, x, y, state->d,
-                             state->pass->sum + (strip->i + r) * state->stride);
+                             state->pass->own->set.sum + (strip->i + r) * state->d);
             if (!strip->mirrored) continue;
             nf_term_gradient(state->pass->metric, slope, t, y, x, state->d,
-                             state->pass->sum + (strip->j + c) * state->stride);
+                             state->pass->other->set.sum + (strip->j + c) * state->d);
         }
     }
 }
 
-/* The gradient of the rows: their weights against the columns. */
-static void update_rows(const nf_strip_state *state, nf_strip_tile *tile) {
-    const nf_strip *strip = &tile->strip;
-    state->update(tile->update, state->stride, tile->slope, state->ld, 1,
-                  row_of(state->pass->own, strip->i), state->stride,
-                  row_of(state->pass->other, strip->j), state->stride, strip->rows, strip->cols,
-                  state->d);
-    state->kernels->accumulate(state->pass->sum + strip->i * state->stride, tile->update,
-                               strip->rows * state->stride);
-}
-
-/* That of the columns, which are rows of the same set. */
-static void update_columns(const nf_strip_state *state, nf_strip_tile *tile) {
-    const nf_strip *strip = &tile->strip;
-    state->update(tile->update, state->stride, tile->slope, 1, state->ld,
-                  row_of(state->pass->other, strip->j), state->stride,
-                  row_of(state->pass->own, strip->i), state->stride, strip->cols, strip->rows,
-                  state->d);
-    state->kernels->accumulate(state->pass->sum + strip->j * state->stride, tile->update,
-                               strip->cols * state->stride);
-}
-
-/* Whether any slope is not 0; of most losses the first is not. */
-static bool has_slopes(const nf_strip_state *state, const nf_strip_tile *tile) {
-    const nf_strip *strip = &tile->strip;
-    for (size_t r = 0; r < strip->rows; r++) {
-        const float *f = (const float *)(const void *)tile->slope + r * state->ld;
-        const double *g = (const double *)(const void *)tile->slope + r * state->ld;
-        int any = 0;
-        if (state->type == NF_FLOAT32) {
-            for (size_t c = 0; c < strip->cols; c++) any |= f[c] != 0;
-        } else {
-            for (size_t c = 0; c < strip->cols; c++) any |= g[c] != 0;
-        }
-        if (any != 0) return true;
-    }
-    return false;
+/* One side of an update; without gradient its part is NULL. */
+static nf_update_side side_of(nf_strip_tile *tile, int s, const nf_strip_set *set, bool gradient) {
+    nf_span *span = &tile->span[s];
+    const size_t b = tile->block[s];
+    nf_update_side side = {.x = nf_span_rows(span, b)};
+    if (!gradient) return side;
+    side.part = nf_span_part(span, b);
+    side.weight = span->weight + b * span->shape->block_rows;
+    side.radius2 = set->facts.radius2 + (span->first + b) * NF_STRIPS;
+    return side;
 }
 
 static void update(const nf_strip_state *state, nf_strip_tile *tile) {
-    if (!has_slopes(state, tile)) return;
+    const nf_strip_pass *pass = state->pass;
+    const nf_strip *strip = &tile->strip;
     if (tile->has_exact) {
         update_slowly(state, tile);
         return;
     }
-    to_weights(state, tile);
-    update_rows(state, tile);
-    if (tile->strip.mirrored) update_columns(state, tile);
+    const nf_slope_tile slopes = {.slope = tile->slope,
+                                  .t = tile->t,
+                                  .ld = state->ld,
+                                  .rows = strip->rows,
+                                  .cols = strip->cols,
+                                  .transform = state->transform,
+                                  .facts = &tile->facts};
+    if (!state->kernels->weigh(&slopes)) return;
+    const nf_update job = {.kernels = state->kernels,
+                           .family = state->family,
+                           .type = state->type,
+                           .d = state->d,
+                           .stride = state->stride,
+                           .ld = state->ld,
+                           .weights = tile->slope,
+                           .facts = &tile->facts,
+                           .rows = strip->rows,
+                           .cols = strip->cols,
+                           .a = side_of(tile, 0, pass->own, true),
+                           .b = side_of(tile, 1, pass->other, strip->mirrored)};
+    nf_update_run(&job);
 }
 
 /* ---- the run ---------------------------------------------------------------------------------- */
@@ -349,11 +316,14 @@ static bool wanted(const nf_strip_state *state, const nf_strip *strip, size_t i,
                                              state->type, pass->reach));
 }
 
-/* Block i of the rows against block j of the columns. */
-static void run_strip(nf_strip_state *state, nf_strip_tile *tile, size_t i, size_t j) {
+/* Block r of the span of rows against block c of that of columns. */
+static void run_strip(nf_strip_state *state, nf_strip_tile *tile, size_t r, size_t c) {
     const nf_strip_pass *pass = state->pass;
+    const size_t i = tile->span[0].first + r, j = tile->span[1].first + c;
     const nf_pass_set *own = &pass->own->set, *other = &pass->other->set;
     nf_strip *strip = &tile->strip;
+    tile->block[0] = r;
+    tile->block[1] = c;
     strip->block = i;
     strip->i = own->block[i];
     strip->rows = own->block[i + 1] - strip->i;
@@ -361,7 +331,7 @@ static void run_strip(nf_strip_state *state, nf_strip_tile *tile, size_t i, size
     strip->cols = other->block[j + 1] - strip->j;
     tile->diagonal = state->within && i == j;
     strip->mirrored = pass->once && i != j;
-    find_sides(state, strip);
+    find_sides(pass, i, j, strip);
     if (!wanted(state, strip, i, j)) {
         state->skipped[i]++;
         return;
@@ -371,7 +341,7 @@ static void run_strip(nf_strip_state *state, nf_strip_tile *tile, size_t i, size
     mark_not_pairs(state, tile);
     int failure = pass->run(pass->user, strip);
     if (failure != 0) atomic_store(&state->failure, failure);
-    if (failure == 0 && pass->sum != NULL) update(state, tile);
+    if (failure == 0 && pass->gradient) update(state, tile);
 }
 
 static void begin_tile(const nf_strip_state *state, int worker, nf_strip_tile *tile) {
@@ -384,43 +354,32 @@ static void begin_tile(const nf_strip_state *state, int worker, nf_strip_tile *t
     tile->strip.col_class = tile->col_class;
 }
 
-static void block_task(void *argument, size_t i, int worker) {
-    nf_strip_state *state = argument;
-    nf_strip_tile tile;
-    begin_tile(state, worker, &tile);
-    for (size_t j = 0; j < state->pass->other->set.blocks; j++) {
-        if (atomic_load_explicit(&state->failure, memory_order_relaxed) != 0) return;
-        run_strip(state, &tile, i, j);
-    }
+static void begin_span(const nf_strip_state *state, const nf_strip_set *set, size_t number,
+                       nf_span *span) {
+    span->set = &set->set;
+    span->first = number * state->span_blocks;
+    span->count = nf_min_size(state->span_blocks, set->set.blocks - span->first);
+    span->rows = set->row + span->first * set->block_bytes;
+    span->panel = set->panel + span->first * set->panel_bytes;
+    for (size_t b = 0; b < span->count; b++) span->copied[b] = span->packed[b] = true;
 }
 
-/* The circle method: one block stays, the others rotate; one of an odd number has a bye. */
-static void round_task(void *argument, size_t task, int worker) {
-    nf_strip_state *state = argument;
-    size_t ring = state->players - 1, i = task, j = task;
-    if (!state->diagonal) {
-        size_t one = task == 0 ? ring : (state->round + task) % ring;
-        size_t another = (state->round + ring - task) % ring;
-        i = nf_min_size(one, another);
-        j = nf_max_size(one, another);
-        if (j >= state->pass->own->set.blocks) return;
-    }
-    if (atomic_load_explicit(&state->failure, memory_order_relaxed) != 0) return;
+static void meet(void *user, size_t i, size_t j, int worker) {
+    nf_strip_state *state = user;
+    const nf_strip_pass *pass = state->pass;
     nf_strip_tile tile;
     begin_tile(state, worker, &tile);
-    run_strip(state, &tile, i, j);
-}
-
-static nf_status run_rounds(nf_context *context, nf_strip_state *state, bool wake) {
-    const size_t blocks = state->pass->own->set.blocks;
-    state->players = blocks + blocks % 2;
-    state->diagonal = true;
-    nf_status status = nf_parallel(context, blocks, wake, 1, round_task, state);
-    state->diagonal = false;
-    for (state->round = 0; status == NF_OK && state->round + 1 < state->players; state->round++) {
-        status = nf_parallel(context, state->players / 2, wake, 1, round_task, state);
+    nf_span *a = &tile.span[0], *b = &tile.span[1];
+    begin_span(state, pass->own, i, a);
+    begin_span(state, pass->other, j, b);
+    for (size_t r = 0; r < a->count; r++) {
+        for (size_t c = pass->once && i == j ? r : 0; c < b->count; c++) {
+            if (atomic_load_explicit(&state->failure, memory_order_relaxed) != 0) return;
+            run_strip(state, &tile, r, c);
+        }
     }
-    return status;
+    nf_span_settle(a);
+    nf_span_settle(b);
 }
 
 static nf_status make_bounds(nf_context *context, nf_strip_state *state) {
@@ -448,14 +407,21 @@ static nf_status prepare(nf_context *context, nf_strip_state *state) {
     state->kernels = nf_kernels_get(context, state->type);
     state->family = nf_metric_family(pass->metric);
     state->transform = nf_metric_transform(pass->metric);
-    state->update = state->family == NF_SQUARED   ? state->kernels->update_difference
-                    : state->family == NF_PRODUCT ? state->kernels->update_product
-                                                  : state->kernels->update_sign;
     state->zero_rows =
         pass->metric == NF_COSINE && state->d > 0 && (own->zero_rows > 0 || other->zero_rows > 0);
     nf_trusted_range(state->family, state->type, state->d, 1, &state->low, &state->high);
     atomic_init(&state->failure, 0);
     atomic_init(&state->overflow, 0);
+    state->span_blocks = nf_pass_span_blocks(&pass->own->set, &pass->other->set);
+    state->shape = (nf_span_shape){.kernels = state->kernels,
+                                   .type = state->type,
+                                   .d = state->d,
+                                   .stride = state->stride,
+                                   .block_rows = state->block_rows,
+                                   .block_bytes = pass->own->block_bytes,
+                                   .panel_bytes = pass->own->panel_bytes,
+                                   .gradient = pass->gradient,
+                                   .borrows = true};
     nf_strip_tile unused;
     state->worker_bytes = layout(state, NULL, &unused);
     nf_status status = make_bounds(context, state);
@@ -472,26 +438,30 @@ static nf_status prepare(nf_context *context, nf_strip_state *state) {
     return NF_OK;
 }
 
-uint64_t nf_strip_work(const nf_strip_set *own, const nf_strip_set *other) {
-    return (uint64_t)own->set.blocks * other->set.blocks;
+static nf_schedule schedule_of(const nf_strip_set *own, const nf_strip_set *other, bool once) {
+    const size_t each = nf_pass_span_blocks(&own->set, &other->set);
+    return (nf_schedule){
+        .spans = {(own->set.blocks + each - 1) / each, (other->set.blocks + each - 1) / each},
+        .within = once,
+        .meet = meet};
 }
 
-uint64_t nf_strip_work_once(const nf_strip_set *set) {
-    const uint64_t blocks = set->set.blocks, players = blocks + blocks % 2;
-    return blocks > 0 ? blocks + (players - 1) * (players / 2) : 0;
+uint64_t nf_strip_work(const nf_strip_set *own, const nf_strip_set *other, bool once) {
+    const nf_schedule schedule = schedule_of(own, other, once);
+    return nf_schedule_work(&schedule);
 }
 
 nf_status nf_strip_run(nf_context *context, nf_strip_pass *pass) {
-    if (pass->own->set.blocks == 0 || pass->other->set.blocks == 0) return NF_OK;
+    const uint64_t blocks = pass->own->set.blocks, others = pass->other->set.blocks;
+    if (blocks == 0 || others == 0) return NF_OK;
     nf_strip_state state = {.pass = pass};
+    nf_schedule schedule = schedule_of(pass->own, pass->other, pass->once);
+    schedule.user = &state;
     nf_status status = prepare(context, &state);
     if (status == NF_OK) {
         double work = 2.0 * (double)pass->own->set.rows.count *
                       (double)pass->other->set.rows.count * (double)state.d;
-        const bool wake = work > NF_WAKE_FLOPS;
-        status = pass->once ? run_rounds(context, &state, wake)
-                            : nf_parallel(context, pass->own->set.blocks, wake,
-                                          pass->other->set.blocks, block_task, &state);
+        status = nf_schedule_run(context, &schedule, work > NF_WAKE_FLOPS);
     }
     if (status == NF_OK && atomic_load(&state.failure) != 0) {
         status = nf_fail(context, NF_ERR_CALLBACK, "the pair function returned %d",
@@ -503,34 +473,22 @@ nf_status nf_strip_run(nf_context *context, nf_strip_pass *pass) {
                          state.type == NF_FLOAT32 ? "float32 (3.4e38)" : "float64",
                          state.type == NF_FLOAT32 ? "pass float64" : "scale the data down");
     }
-    for (size_t b = 0; status == NF_OK && b < pass->own->set.blocks; b++) {
-        pass->tiles_skipped += state.skipped[b];
-    }
-    const uint64_t blocks = pass->own->set.blocks;
-    pass->tiles += pass->once ? blocks * (blocks + 1) / 2 : nf_strip_work(pass->own, pass->other);
+    for (size_t b = 0; status == NF_OK && b < blocks; b++) pass->tiles_skipped += state.skipped[b];
+    pass->tiles += pass->once ? blocks * (blocks + 1) / 2 : blocks * others;
     return status;
 }
 
 /* ---- results ---------------------------------------------------------------------------------- */
 
-nf_status nf_strip_sums(nf_context *context, const nf_strip_set *set, nf_matrix_out gradient,
-                        double **sum) {
-    *sum = NULL;
-    if (gradient.data == NULL) return NF_OK;
-    const size_t bytes = set->stride * sizeof(double);
-    nf_status status = nf_scratch(context, sum, set->set.rows.count, bytes, "gradient sums");
-    if (status == NF_OK) memset(*sum, 0, set->set.rows.count * bytes);
-    return status;
-}
-
-nf_status nf_strip_finish(nf_context *context, const nf_strip_set *set, double factor,
-                          double *sum) {
+nf_status nf_strip_finish(nf_context *context, const nf_strip_set *set, nf_metric metric,
+                          double factor) {
     const size_t d = set->set.rows.x.cols;
-    if (sum == NULL) return NF_OK;
+    if (set->set.sum == NULL) return NF_OK;
     double *u;
     nf_status status = nf_scratch(context, &u, d, sizeof *u, "unit row");
+    factor *= nf_pass_factor(metric);
     for (size_t r = 0; status == NF_OK && r < set->set.rows.count; r++) {
-        double *row = sum + r * set->stride;
+        double *row = set->set.sum + r * d;
         for (size_t k = 0; k < d; k++) row[k] *= factor;
         if (set->set.rows.inverse != NULL) nf_gradient_through_unit(&set->set.rows, r, row, u);
     }
@@ -539,9 +497,9 @@ nf_status nf_strip_finish(nf_context *context, const nf_strip_set *set, double f
 
 nf_status nf_strip_check_gradient(nf_context *context, const nf_tiled_side *side,
                                   const double *sum) {
-    const size_t stride = nf_pass_stride(side->x);
+    const size_t d = side->x.cols;
     for (size_t r = 0; sum != NULL && r < side->count; r++) {
-        if (nf_gradient_fits(side->x.type, sum + r * stride, side->x.cols)) continue;
+        if (nf_gradient_fits(side->x.type, sum + r * d, d)) continue;
         return nf_gradient_range_error(context, "the gradient", side->x.type, side->order[r]);
     }
     return NF_OK;
@@ -549,9 +507,9 @@ nf_status nf_strip_check_gradient(nf_context *context, const nf_tiled_side *side
 
 void nf_strip_write_gradient(const nf_tiled_side *side, const double *sum) {
     if (side->gradient.data == NULL) return;
-    const size_t row = side->x.cols * nf_type_size(side->x.type);
+    const size_t d = side->x.cols, row = d * nf_type_size(side->x.type);
     for (size_t r = 0; r < side->x.rows; r++) memset(nf_matrix_out_row(side->gradient, r), 0, row);
     for (size_t r = 0; sum != NULL && r < side->count; r++) {
-        nf_gradient_store(side->gradient, side->order[r], sum + r * nf_pass_stride(side->x));
+        nf_gradient_store(side->gradient, side->order[r], sum + r * d);
     }
 }

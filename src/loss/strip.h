@@ -3,23 +3,27 @@
  * rows or leaves the derivative of the loss with respect to each distance, then the gradient of the
  * rows.
  *
- * Each block of rows has one owner and meets the columns in ascending order, so nothing is shared
- * between tasks and the bits do not depend on the number of threads. A loss whose pairs count from
- * both ends takes every pair twice, once from each row; or, with `once`, blocks meet in rounds of a
- * tournament, in each of which a block takes part in one meeting, and both ends are done there. Memory is O(n d), nothing is n x n. */
+ * Spans of blocks meet as loss/schedule.h has it, so the bits do not depend on the number of threads.
+ * A loss whose pairs count from both ends takes every pair twice, once from each row; or, with `once`,
+ * a block takes part in one meeting and both ends are done there. Memory is O(n d), nothing is
+ * n x n. */
 #ifndef NF_LOSS_STRIP_H
 #define NF_LOSS_STRIP_H
 
 #include "loss/bounds.h"
+#include "loss/span.h"
 #include "loss/tiled.h"
 
-/* Rows as the strips take them: in class order, cut into blocks, copied once in their own type. */
+/* Rows as the strips take them: in class order, cut into blocks, copied once in their own type. Sums
+ * of gradients are zeros where the side wants a gradient. */
 typedef struct nf_strip_set {
     nf_pass_set set;
     size_t stride;        /* elements of a copied row */
+    size_t block_bytes;   /* of the rows of a block */
     unsigned char *row;   /* (count, stride) */
     unsigned char *panel; /* the blocks, packed for the distance kernels */
     size_t panel_bytes;   /* of a block */
+    nf_block_facts facts;
 } nf_strip_set;
 
 /* `unit`: rows of length 1. */
@@ -49,8 +53,7 @@ void nf_strip_positives(const nf_strip *strip, size_t r, size_t *first, size_t *
 typedef int (*nf_strip_fn)(void *user, const nf_strip *strip);
 
 typedef struct nf_strip_pass {
-    const nf_strip_set *own,
-        *other; /* the same: all pairs within it but those of a row with itself */
+    nf_strip_set *own, *other; /* the same: all pairs within it but those of a row with itself */
     nf_metric metric;
     bool side[2];  /* strips without any of these pairs are left out */
     bool anywhere; /* classes do not tell which pairs are positive */
@@ -59,23 +62,18 @@ typedef struct nf_strip_pass {
     double reach; /* >= 0: raw distance beyond which negatives count nothing; -1: none */
     nf_strip_fn run;
     void *user;
-    double *sum; /* (own rows, stride) gradient sums in, out; NULL: statistics only */
+    bool gradient; /* slopes go to the sums of own, up to nf_pass_factor; else statistics only */
     uint64_t tiles, tiles_skipped; /* out, added */
 } nf_strip_pass;
 
 /* Units of progress of one pass. */
-uint64_t nf_strip_work(const nf_strip_set *own, const nf_strip_set *other);
-uint64_t nf_strip_work_once(const nf_strip_set *set);
+uint64_t nf_strip_work(const nf_strip_set *own, const nf_strip_set *other, bool once);
 
 nf_status nf_strip_run(nf_context *context, nf_strip_pass *pass) NF_MUST_USE;
 
-/* Zeroed gradient sums of a set; NULL in *sum when `gradient` is not wanted. */
-nf_status nf_strip_sums(nf_context *context, const nf_strip_set *set, nf_matrix_out gradient,
-                        double **sum) NF_MUST_USE;
-
-/* Sums times `factor`, through the normalisation of the rows. */
-nf_status nf_strip_finish(nf_context *context, const nf_strip_set *set, double factor,
-                          double *sum) NF_MUST_USE;
+/* Sums times `factor` to gradients, in place, through the normalisation of the rows. */
+nf_status nf_strip_finish(nf_context *context, const nf_strip_set *set, nf_metric metric,
+                          double factor) NF_MUST_USE;
 
 /* Finished sums (NULL: nothing wanted) to a side's gradient: first both sides are checked, then both
  * are written. */

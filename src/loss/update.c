@@ -9,12 +9,12 @@
  * strips go over them. */
 #define NF_LINES 4
 
-typedef struct nf_strip {
+typedef struct nf_row_strip {
     size_t first, count;           /* rows of the side that is updated */
     uint32_t index[NF_BLOCK_ROWS]; /* rows of the other side with a weight in the strip */
     size_t n;
     double near; /* smallest raw number with a weight */
-} nf_strip;
+} nf_row_strip;
 
 /* One direction: what the weights of the tile do to the rows of `own`. */
 typedef struct nf_direction {
@@ -22,7 +22,7 @@ typedef struct nf_direction {
     size_t row_step, step; /* from one weight to the next, along own's rows and the other's */
     const void *sum;       /* T: sums of the weights of own's rows */
     size_t count;
-    nf_strip strip[NF_STRIPS];
+    nf_row_strip strip[NF_STRIPS];
 } nf_direction;
 
 static double element(nf_type type, const void *values, size_t at) {
@@ -32,7 +32,7 @@ static double element(nf_type type, const void *values, size_t at) {
 static void list_rows(const nf_update *update, nf_direction *rows) {
     const nf_weight_facts *facts = update->facts;
     for (size_t first = 0; first < update->rows; first += NF_STRIP_HEIGHT) {
-        nf_strip *strip = &rows->strip[rows->count++];
+        nf_row_strip *strip = &rows->strip[rows->count++];
         strip->near = element(update->type, facts->row_near, first / NF_STRIP_HEIGHT);
         strip->first = first;
         strip->count = nf_min_size(NF_STRIP_HEIGHT, update->rows - first);
@@ -52,7 +52,7 @@ static void list_rows(const nf_update *update, nf_direction *rows) {
 static void list_cols(const nf_update *update, nf_direction *cols) {
     const nf_weight_facts *facts = update->facts;
     for (size_t first = 0; first < update->cols; first += NF_STRIP_HEIGHT) {
-        nf_strip *strip = &cols->strip[cols->count++];
+        nf_row_strip *strip = &cols->strip[cols->count++];
         strip->first = first;
         strip->count = nf_min_size(NF_STRIP_HEIGHT, update->cols - first);
         strip->near = INFINITY;
@@ -71,14 +71,14 @@ static void list_cols(const nf_update *update, nf_direction *cols) {
 }
 
 static bool is_centered(const nf_update *update, const nf_direction *direction,
-                        const nf_strip *strip) {
+                        const nf_row_strip *strip) {
     const double radius2 = direction->own->radius2[strip->first / NF_STRIP_HEIGHT];
     return update->family == NF_SQUARED && strip->near >= radius2 * NF_NEAR2;
 }
 
 /* Features [c, c + width) of one strip. */
-static void add_strip(const nf_update *update, const nf_direction *direction, const nf_strip *strip,
-                      size_t c, size_t width) {
+static void add_strip(const nf_update *update, const nf_direction *direction,
+                      const nf_row_strip *strip, size_t c, size_t width) {
     const nf_kernels *kernels = update->kernels;
     const nf_update_side *own = direction->own;
     const size_t bytes = nf_type_size(update->type);
@@ -97,13 +97,13 @@ static void add_all(const nf_update *update, const nf_direction *direction) {
     const size_t lines = NF_LINES * nf_lanes(update->type);
     for (size_t c = 0; c < update->d; c += lines) {
         for (size_t s = 0; s < direction->count; s++) {
-            const nf_strip *strip = &direction->strip[s];
+            const nf_row_strip *strip = &direction->strip[s];
             if (strip->n == 0) continue;
             add_strip(update, direction, strip, c, nf_min_size(lines, update->d - c));
         }
     }
     for (size_t s = 0; s < direction->count; s++) {
-        const nf_strip *strip = &direction->strip[s];
+        const nf_row_strip *strip = &direction->strip[s];
         if (strip->n == 0 || !is_centered(update, direction, strip)) continue;
         for (size_t r = strip->first; r < strip->first + strip->count; r++) {
             direction->own->weight[r] += element(update->type, direction->sum, r);
@@ -133,4 +133,19 @@ void nf_update_run(const nf_update *update) {
         list_cols(update, &direction);
         add_all(update, &direction);
     }
+}
+
+size_t nf_weight_facts_layout(nf_type type, size_t rows, size_t ld, unsigned char *base,
+                              nf_weight_facts *facts) {
+    const size_t element = nf_type_size(type), strips = rows / NF_STRIP_HEIGHT + 1;
+    const size_t sizes[5] = {rows * element, ld * element, strips * element, ld * element,
+                             rows * NF_BIT_WORDS * sizeof(uint64_t)};
+    unsigned char *slot[5];
+    size_t used = 0;
+    for (int i = 0; i < 5; i++) {
+        slot[i] = base != NULL ? base + used : NULL;
+        used += nf_round_up(sizes[i], NF_ALIGNMENT);
+    }
+    *facts = (nf_weight_facts){slot[0], slot[1], slot[2], slot[3], (uint64_t *)(void *)slot[4]};
+    return used;
 }

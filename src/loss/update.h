@@ -33,4 +33,8 @@ typedef struct nf_update {
 
 void nf_update_run(const nf_update *update);
 
+/* Lays out facts of `rows` rows of `ld` weights from `base` (NULL: only measured); returns bytes. */
+size_t nf_weight_facts_layout(nf_type type, size_t rows, size_t ld, unsigned char *base,
+                              nf_weight_facts *facts);
+
 #endif
