@@ -79,6 +79,20 @@ static void prefetch_row(const nf_rows *rows, size_t r) {
     for (size_t at = 0; at < bytes && at < 4096; at += NF_ALIGNMENT) __builtin_prefetch(row + at);
 }
 
+const void *nf_rows_view(const nf_rows *rows, size_t r, void *buffer) {
+    if (rows->x.cols == 0) return buffer;
+    if (rows->inverse == NULL) return nf_matrix_row(rows->x, nf_rows_source(rows, r));
+    nf_rows_copy(rows, r, 1, rows->x.type, buffer, rows->x.cols);
+    return buffer;
+}
+
+/* A row as it is. */
+static void copy_plain(const nf_rows *rows, size_t source, void *out, size_t ldo) {
+    const size_t size = nf_type_size(rows->x.type), bytes = rows->x.cols * size;
+    memcpy(out, nf_matrix_row(rows->x, source), bytes);
+    memset((char *)out + bytes, 0, ldo * size - bytes);
+}
+
 void nf_rows_copy(const nf_rows *rows, size_t first, size_t count, nf_type type, void *out,
                   size_t ldo) {
     if (rows->x.cols == 0) { /* data may be NULL, to which not even 0 can be added */
@@ -89,7 +103,9 @@ void nf_rows_copy(const nf_rows *rows, size_t first, size_t count, nf_type type,
     for (size_t r = 0; r < count; r++) {
         size_t source = nf_rows_source(rows, first + r);
         if (scattered) prefetch_row(rows, first + nf_min_size(r + NF_AHEAD, count - 1));
-        if (rows->x.type == NF_FLOAT64) {
+        if (rows->inverse == NULL && rows->x.type == type) {
+            copy_plain(rows, source, (char *)out + r * ldo * nf_type_size(type), ldo);
+        } else if (rows->x.type == NF_FLOAT64) {
             copy_f64_f64(rows, source, (double *)out + r * ldo, ldo);
         } else if (type == NF_FLOAT64) {
             copy_f32_f64(rows, source, (double *)out + r * ldo, ldo);

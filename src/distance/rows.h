@@ -28,6 +28,9 @@ static inline bool nf_rows_is_zero(const nf_rows *rows, size_t r) {
     return rows->inverse != NULL && rows->inverse[nf_rows_source(rows, r)] == 0;
 }
 
+/* Row r in x's type: where it is, or its unit row in `buffer` (x.cols elements). */
+const void *nf_rows_view(const nf_rows *rows, size_t r, void *buffer);
+
 /* Copy rows [first, first + count) to out (count, ldo) of `type` (x's type, or NF_FLOAT64 to widen),
  * columns past d set to 0. */
 void nf_rows_copy(const nf_rows *rows, size_t first, size_t count, nf_type type, void *out,

@@ -1,7 +1,7 @@
 /* The kernel table: what the engine asks of an instruction set.
  *
- * One body (products.inc, contrast.inc, softmax.inc) is compiled per element type and instruction set in its own
- * unit; every operation sequence is fixed, so all of them give the same bits. Pointers are to the
+ * One body (products.inc, rows.inc, contrast.inc, softmax.inc) is compiled per element type and
+ * instruction set in its own unit; every operation sequence is fixed, so all of them give the same bits. Pointers are to the
  * table's element type T (float or double). L = NF_LINE / sizeof(T) elements make one line.
  */
 #ifndef NF_KERNEL_KERNEL_H
@@ -152,8 +152,23 @@ typedef struct nf_kernels {
     void (*settle)(double *sum, const void *part, double weight, const void *x, const void *center,
                    size_t count);
 
-    /* sum[i] += in[i], double sums */
+    /* sum[i] += in[i], and sum[i] += x[i] - origin[i], double sums and differences */
     void (*accumulate)(double *sum, const void *in, size_t count);
+    void (*accumulate_from)(double *sum, const void *x, const void *origin, size_t count);
+
+    /* With v[i] = (x[i] - origin[i]) - mean[i]: the sum of v[i]^2, and out[i] = factor v[i] unless
+     * out is NULL. */
+    double (*deviations)(double *out, const void *x, const void *origin, const double *mean,
+                         double factor, size_t count);
+
+    /* |x - center|^2 in double */
+    double (*center_sqdist)(const void *x, const double *center, size_t count);
+
+    /* The largest |x[r] - x[0]|^2 of few rows, in T, in lanes: not a tile's chain. */
+    double (*strip_radius2)(const void *const *x, size_t rows, size_t d);
+
+    /* out[i] = factor in[i], rounded; whether all are finite. out may be where `in` is. */
+    bool (*narrow)(void *out, const double *in, double factor, size_t count);
 
     /* Transform raw numbers to distances in place. */
     void (*distance)(void *values, size_t count, nf_transform transform);

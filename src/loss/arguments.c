@@ -1,8 +1,23 @@
 #include "loss/arguments.h"
 
+#include <float.h>
+
+#include "kernel/kernel.h"
+
+static bool all_finite(const nf_context *context, nf_matrix x) {
+    const nf_kernels *kernels = nf_kernels_get(context, x.type);
+    const double most = x.type == NF_FLOAT32 ? FLT_MAX : DBL_MAX;
+    if (x.ld == x.cols) return !kernels->outside(x.data, x.rows * x.cols, -most, most);
+    for (size_t r = 0; r < x.rows; r++) {
+        if (kernels->outside(nf_matrix_row(x, r), x.cols, -most, most)) return false;
+    }
+    return true;
+}
+
 nf_status nf_check_features(nf_context *context, nf_matrix x, const char *name) {
     nf_status status = nf_check_matrix(context, x, name);
-    return status == NF_OK ? nf_check_finite(context, x, name) : status;
+    if (status != NF_OK || all_finite(context, x)) return status;
+    return nf_check_finite(context, x, name);
 }
 
 nf_status nf_check_gradient(nf_context *context, nf_matrix_out gradient, const char *name,

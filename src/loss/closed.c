@@ -1,6 +1,5 @@
 #include "loss/closed.h"
 
-#include <math.h>
 #include <string.h>
 
 bool nf_closed_applies(const nf_loss *loss) {
@@ -10,68 +9,56 @@ bool nf_closed_applies(const nf_loss *loss) {
     return squared && loss->pos_margin == 0 && loss->reduction != NF_REDUCE_MEAN_NONZERO;
 }
 
-/* Row r of the set as the tiles see it, in double: unit rows are rounded to T first. */
-static void load(const nf_pass_set *set, size_t r, void *narrow, double *wide) {
-    const size_t d = set->rows.x.cols;
-    if (set->rows.inverse == NULL || set->rows.x.type == NF_FLOAT64) {
-        nf_rows_copy(&set->rows, r, 1, NF_FLOAT64, wide, d);
-        return;
-    }
-    nf_rows_copy(&set->rows, r, 1, NF_FLOAT32, narrow, d);
-    for (size_t k = 0; k < d; k++) wide[k] = (double)((const float *)narrow)[k];
-}
-
-/* |row|^2 in eight chains and a fixed tree: one chain would be bound by its latency. */
-static double squared_length(const double *row, size_t d) {
-    double lane[8] = {0};
-    size_t k = 0;
-    for (; k + 8 <= d; k += 8) {
-        for (size_t l = 0; l < 8; l++) lane[l] += row[k + l] * row[k + l];
-    }
-    for (; k < d; k++) lane[k % 8] += row[k] * row[k];
-    for (size_t width = 4; width > 0; width /= 2) {
-        for (size_t l = 0; l < width; l++) lane[l] += lane[l + width];
-    }
-    return lane[0];
-}
+typedef struct nf_closed {
+    const nf_kernels *kernels;
+    const nf_pass_set *set;
+    double coefficient;
+    double *mean;       /* (d) of a class, from its first member */
+    void *origin, *row; /* (d) unit rows, in the type */
+} nf_closed;
 
 /* Rows [first, stop) are one class. Deviations are taken from the first member, so that a class far
  * from the origin keeps its digits. */
-static double one_class(const nf_pass_set *set, size_t first, size_t stop, double coefficient,
-                        double *origin, double *mean, double *row) {
+static double one_class(const nf_closed *closed, size_t first, size_t stop) {
+    const nf_pass_set *set = closed->set;
+    const nf_kernels *kernels = closed->kernels;
     const size_t d = set->rows.x.cols;
-    const double n = (double)(stop - first);
-    void *narrow = row + d;
-    load(set, first, narrow, origin);
-    memset(mean, 0, d * sizeof *mean);
-    for (size_t r = first; r < stop; r++) {
-        load(set, r, narrow, row);
-        for (size_t k = 0; k < d; k++) mean[k] += row[k] - origin[k];
+    const double n = (double)(stop - first), factor = closed->coefficient * n, part = 1 / n;
+    const void *origin = nf_rows_view(&set->rows, first, closed->origin);
+    memset(closed->mean, 0, d * sizeof(double));
+    for (size_t r = first + 1; r < stop; r++) {
+        kernels->accumulate_from(closed->mean, nf_rows_view(&set->rows, r, closed->row), origin, d);
     }
-    for (size_t k = 0; k < d; k++) mean[k] /= n;
+    for (size_t k = 0; k < d; k++) closed->mean[k] *= part;
     double sum = 0;
     for (size_t r = first; r < stop; r++) {
-        load(set, r, narrow, row);
-        for (size_t k = 0; k < d; k++) row[k] = (row[k] - origin[k]) - mean[k];
-        sum += squared_length(row, d);
-        if (set->sum == NULL) continue;
-        double *out = set->sum + r * d;
-        for (size_t k = 0; k < d; k++) out[k] += coefficient * n * row[k];
+        double *out = set->sum != NULL ? set->sum + r * d : NULL;
+        sum += kernels->deviations(out, nf_rows_view(&set->rows, r, closed->row), origin,
+                                   closed->mean, factor, d);
     }
-    return coefficient * n * sum;
+    return factor * sum;
 }
 
 nf_status nf_closed_positives(nf_context *context, const nf_pass_set *set, double coefficient,
                               double *phi) {
-    const size_t d = set->rows.x.cols, count = set->rows.count;
-    double *origin;
-    nf_status status = nf_scratch(context, &origin, 4 * d + 1, sizeof *origin, "class means");
+    const size_t d = set->rows.x.cols, count = set->rows.count,
+                 size = nf_type_size(set->rows.x.type);
+    nf_closed closed = {.kernels = nf_kernels_get(context, set->rows.x.type),
+                        .set = set,
+                        .coefficient = coefficient};
+    unsigned char *rows;
+    nf_status status = nf_scratch(context, &closed.mean, d, sizeof(double), "class mean");
+    if (status == NF_OK) status = nf_scratch(context, &rows, d, 2 * size, "class rows");
     if (status != NF_OK) return status;
+    closed.origin = rows;
+    closed.row = rows + d * size;
     *phi = 0;
     for (size_t first = 0, stop; first < count; first = stop) {
         for (stop = first + 1; stop < count && set->class_of[stop] == set->class_of[first];) stop++;
         if (stop - first > 1) {
-            *phi += one_class(set, first, stop, coefficient, origin, origin + d, origin + 2 * d);
+            *phi += one_class(&closed, first, stop);
+        } else if (set->sum != NULL) {
+            memset(set->sum + first * d, 0, d * sizeof(double));
         }
     }
     return NF_OK;

@@ -11,8 +11,8 @@
 /* Whether the positive side is a multiple of the squared distance. */
 bool nf_closed_applies(const nf_loss *loss);
 
-/* Sum over positive pairs within the set (rows in class order) times `coefficient`, in *phi; adds the
- * gradient to the set's sums, in their unit (see nf_pass_factor), when it has them. */
+/* Sum over positive pairs within the set (rows in class order) times `coefficient`, in *phi; sets the
+ * set's sums to the gradient, in their unit (see nf_pass_factor), when it has them. */
 nf_status nf_closed_positives(nf_context *context, const nf_pass_set *set, double coefficient,
                               double *phi) NF_MUST_USE;
 

@@ -3,24 +3,17 @@
 #include <math.h>
 #include <string.h>
 
-static void radii(const nf_kernels *kernels, const nf_pass_set *set, size_t b, unsigned char *rows,
-                  double *radius2) {
-    const nf_type type = set->rows.x.type;
-    const size_t d = set->rows.x.cols, row = d * nf_type_size(type);
-    const size_t count = set->block[b + 1] - set->block[b];
-    const void *x[NF_BLOCK_ROWS], *center[NF_BLOCK_ROWS];
-    float narrow[NF_BLOCK_ROWS];
-    double wide[NF_BLOCK_ROWS];
-    nf_rows_copy(&set->rows, set->block[b], count, type, rows, d);
-    for (size_t r = 0; r < count; r++) {
-        x[r] = rows + r * row;
-        center[r] = rows + r / NF_STRIP_HEIGHT * NF_STRIP_HEIGHT * row;
-    }
-    kernels->row_sqdist(type == NF_FLOAT32 ? (void *)narrow : (void *)wide, x, center, count, d);
-    for (size_t r = 0; r < count; r++) {
-        double *own = &radius2[r / NF_STRIP_HEIGHT];
-        const double apart = type == NF_FLOAT32 ? (double)narrow[r] : wide[r];
-        *own = r % NF_STRIP_HEIGHT == 0 || !(apart <= *own) ? apart : *own;
+/* Radii of a block's strips; `buffer` holds a strip of unit rows. */
+static void radii(const nf_kernels *kernels, const nf_pass_set *set, size_t b,
+                  unsigned char *buffer, double *radius2) {
+    const size_t d = set->rows.x.cols, row = d * nf_type_size(set->rows.x.type);
+    for (size_t first = set->block[b]; first < set->block[b + 1]; first += NF_STRIP_HEIGHT) {
+        const void *x[NF_STRIP_HEIGHT];
+        const size_t rows = nf_min_size(NF_STRIP_HEIGHT, set->block[b + 1] - first);
+        for (size_t r = 0; r < rows; r++) {
+            x[r] = nf_rows_view(&set->rows, first + r, buffer + r * row);
+        }
+        *radius2++ = kernels->strip_radius2(x, rows, d);
     }
 }
 
@@ -36,8 +29,8 @@ nf_status nf_block_facts_make(nf_context *context, const nf_pass_set *set, bool 
         status = nf_scratch(context, &radius2, set->blocks, NF_STRIPS * sizeof *radius2, "radii");
     }
     if (status == NF_OK && gradient) {
-        status = nf_scratch(context, &rows, nf_pass_block_rows(d),
-                            nf_max_size(d, 1) * nf_type_size(set->rows.x.type), "block rows");
+        status = nf_scratch(context, &rows, NF_STRIP_HEIGHT, d * nf_type_size(set->rows.x.type),
+                            "strip rows");
     }
     if (status != NF_OK) return status;
     int64_t *high = low + set->blocks;

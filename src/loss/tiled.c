@@ -20,7 +20,8 @@ typedef struct nf_tiled_state {
     nf_group group[2];
     int groups, sets; /* sets: 1 within one set, else 2 */
     size_t *block[2], blocks[2];
-    double *sum[2];        /* gradients of each set, in double, engine order */
+    double *sum[2]; /* gradients of each set over `factor`, in double, engine order */
+    double factor;
     double coefficient[2]; /* per side, at most 1, times `common` */
     double common;
     double phi; /* in units of common */
@@ -205,17 +206,31 @@ static nf_status make_sums(nf_context *context, const nf_tiled_state *state, nf_
         nf_status status = nf_scratch(context, &group->set[s].sum, side->count, d * sizeof(double),
                                       "gradient sums");
         if (status != NF_OK) return status;
-        memset(group->set[s].sum, 0, side->count * d * sizeof(double));
     }
     return NF_OK;
 }
 
-/* Sums of a group to gradients with respect to x, added to the total. */
+static void clear_sums(const nf_tiled_state *state, nf_group *group) {
+    for (int s = 0; s < state->sets; s++) {
+        nf_pass_set *set = &group->set[s];
+        if (set->sum != NULL)
+            memset(set->sum, 0, set->rows.count * set->rows.x.cols * sizeof(double));
+    }
+}
+
+/* Sums of a group to gradients with respect to x, added to the total. A single group of rows as they
+ * are is left to the last step, which rounds. */
 static nf_status finish_group(nf_context *context, nf_tiled_state *state, nf_group *group) {
     int some_side = group->side[NF_NEGATIVE] ? NF_NEGATIVE : NF_POSITIVE;
     nf_metric metric = nf_term_metric(state->job->loss, some_side);
     const double factor = state->common * nf_pass_factor(metric);
     double *u;
+    if (state->groups == 1 && !group->unit) {
+        for (int s = 0; s < state->sets; s++) state->sum[s] = group->set[s].sum;
+        state->factor = factor;
+        return NF_OK;
+    }
+    state->factor = 1;
     nf_status status = nf_scratch(context, &u, state->job->a->x.cols, sizeof *u, "unit row");
     if (status != NF_OK) return status;
     for (int s = 0; s < state->sets; s++) {
@@ -234,12 +249,15 @@ static nf_status finish_group(nf_context *context, nf_tiled_state *state, nf_gro
     return NF_OK;
 }
 
-static nf_status check_gradients(nf_context *context, const nf_tiled_state *state) {
+/* Gradients in their type, each row where its sums were. */
+static nf_status round_gradients(nf_context *context, const nf_tiled_state *state) {
     for (int s = 0; s < state->sets; s++) {
         const nf_tiled_side *side = side_of(state, s);
+        const nf_kernels *kernels = nf_kernels_get(context, side->x.type);
         const size_t d = side->x.cols;
         for (size_t r = 0; state->sum[s] != NULL && r < side->count; r++) {
-            if (nf_gradient_fits(side->x.type, state->sum[s] + r * d, d)) continue;
+            double *row = state->sum[s] + r * d;
+            if (kernels->narrow(row, row, state->factor, d)) continue;
             return nf_gradient_range_error(context, "the gradient", side->x.type, side->order[r]);
         }
     }
@@ -251,11 +269,11 @@ static void write_gradients(const nf_tiled_state *state) {
         const nf_tiled_side *side = side_of(state, s);
         if (side->gradient.data == NULL) continue;
         const size_t d = side->x.cols, row = d * nf_type_size(side->x.type);
-        for (size_t r = 0; r < side->x.rows; r++) {
+        for (size_t r = 0; side->count < side->x.rows && r < side->x.rows; r++) {
             memset(nf_matrix_out_row(side->gradient, r), 0, row);
         }
         for (size_t r = 0; r < side->count; r++) {
-            nf_gradient_store(side->gradient, side->order[r], state->sum[s] + r * d);
+            memcpy(nf_matrix_out_row(side->gradient, side->order[r]), state->sum[s] + r * d, row);
         }
     }
 }
@@ -294,6 +312,8 @@ static nf_status run_group(nf_context *context, nf_tiled_state *state, nf_group 
         status =
             nf_closed_positives(context, &group->set[0], state->coefficient[NF_POSITIVE], &phi);
         state->phi += phi;
+    } else if (status == NF_OK) {
+        clear_sums(state, group);
     }
     nf_pass pass;
     if (status == NF_OK) {
@@ -371,7 +391,7 @@ nf_status nf_tiled_run(nf_context *context, const nf_tiled_job *job, nf_loss_res
                        "hold; scale the data down%s",
                        job->a->x.type == NF_FLOAT32 ? ", or pass float64" : "");
     }
-    status = check_gradients(context, &state);
+    status = round_gradients(context, &state);
     if (status != NF_OK) return status;
     write_gradients(&state);
     *result = state.result;

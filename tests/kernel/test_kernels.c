@@ -399,7 +399,7 @@ static void elementwise_kernels_agree(void **state) {
                 nf_kernels_get(t->context[k], type)
                     ->settle(sum, in.data, 0.3, want, in.data, count);
                 for (size_t e = 0; e < count; e++) {
-                    double part = get(type, in.data, e), own = 0.3 * (get(type, want, e) - part);
+                    double part = get(type, in.data, e), own = (get(type, want, e) - part) * 0.3;
                     assert_true(agrees(sum[e], 0.1 * (double)e + (part + own)));
                 }
             }
