@@ -1,6 +1,6 @@
 """The trainer's recipe in PyTorch: a linear embedding of standardised rows from the same initial
 weights, eq. (3) over all pairs of a batch as mean of the positives + mean of the negatives, Adam
-with a cosine schedule. Rows are standardised off the clock."""
+with a cosine schedule. As in the trainer, raw rows are standardised on the clock."""
 
 import math
 
@@ -39,23 +39,31 @@ def _train(model, optimizer, x, labels, step_loss, options):
     return model
 
 
+def _scale(x):
+    """Means and deviations as the trainer takes them (src/model/standardize.c)."""
+    variance, mean = torch.var_mean(x, 0, correction=0)
+    std = (variance + variance[variance > 0].median()).sqrt()
+    return mean, std * (variance / std**2)[variance > 0].mean().sqrt()
+
+
 def prepare(inputs, options, compiled):
-    mean, std = torch.from_numpy(inputs["mean"]), torch.from_numpy(inputs["std"])
-    x, valid_x = ((torch.from_numpy(inputs[name]) - mean) / std for name in ("x", "valid_x"))
+    raw, valid_raw = torch.from_numpy(inputs["x"]), torch.from_numpy(inputs["valid_x"])
     labels = torch.from_numpy(inputs["labels"])
     step_loss = torch.compile(batch_loss, dynamic=False) if compiled else batch_loss
     batch = options["batch"]
-    for size in {batch, len(x) % batch or batch}:  # compiles off the clock
+    for size in {batch, len(raw) % batch or batch}:  # compiles off the clock
         few = torch.zeros(size, options["outputs"], requires_grad=True)
         step_loss(few, labels[:size]).backward()
 
     def call():
         torch.manual_seed(0)
+        mean, std = _scale(raw)
+        x, valid_x = (raw - mean) / std, (valid_raw - mean) / std
         model = torch.nn.Linear(x.shape[1], options["outputs"])
         with torch.no_grad():
             model.weight.copy_(torch.from_numpy(inputs["weight"]))
             model.bias.zero_()
         optimizer = torch.optim.Adam(model.parameters(), lr=options["lr"], fused=True)
-        return _train(model, optimizer, x, labels, step_loss, options)
+        return _train(model, optimizer, x, labels, step_loss, options), valid_x
 
-    return Task(call, lambda model: {"embedding": model(valid_x).detach().numpy()})
+    return Task(call, lambda result: {"embedding": result[0](result[1]).detach().numpy()})
