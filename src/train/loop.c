@@ -42,8 +42,10 @@ static nf_status take_scratch(nf_run *run) {
         status = nf_scratch(context, &run->valid_y, run->valid_rows,
                             run->model->options.outputs * sizeof(float), "validation embeddings");
     }
-    if (status == NF_OK) memcpy(run->parameter, run->model->parameter, count * sizeof(float));
-    return status;
+    if (status != NF_OK) return status;
+    memcpy(run->parameter, run->model->parameter, count * sizeof(float));
+    if (run->best != NULL) memcpy(run->best, run->parameter, count * sizeof(float));
+    return NF_OK;
 }
 
 /* Working memory of one step, from above: a dense product holds a padded operand and a tile of 96 rows
@@ -291,7 +293,7 @@ nf_status nf_run_train(nf_run *run, nf_train_report *report) {
     give_reserve_back(run);
     run->report.steps = run->step;
     bool partial = status == NF_ERR_CANCELLED || status == NF_ERR_DIVERGED;
-    if (status == NF_OK || (partial && run->step > 0)) commit(run);
+    if (status == NF_OK || partial) commit(run);
     if (report != NULL && (status == NF_OK || partial)) *report = run->report;
     return status;
 }

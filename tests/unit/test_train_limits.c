@@ -221,6 +221,36 @@ static void callback_stops_with_the_best_weights(void **state) {
     nf_context_free(context);
 }
 
+static int stop_now(void *user, const nf_train_event *event) {
+    (void)user, (void)event;
+    return 1;
+}
+
+/* Stopped before its first step, a run gives the initial weights and the scale of the inputs. */
+static void callback_stops_before_the_first_step(void **state) {
+    (void)state;
+    nf_context *context = test_context(1);
+    dataset data = make_data(12, 300, 6);
+    for (int validation = 0; validation < 2; validation++) {
+        nf_model *model = new_model(context, 8, 4, 1);
+        double *initial = reference_parameters(model);
+        nf_train_options o = nf_train_defaults();
+        o.valid_fraction = validation ? 0.2 : 0;
+        nf_train_data d = view(&data);
+        assert_fails(context, nf_train(context, model, &d, &o, stop_now, NULL, NULL),
+                     NF_ERR_CANCELLED, "after epoch 0 of 60");
+        double *after = reference_parameters(model);
+        assert_memory_equal(after, initial, nf_model_parameters(model) * sizeof(double));
+        assert_true(nf_model_mean(model)[0] != 0 && nf_model_std(model)[0] != 1);
+        assert_string_equal(nf_model_metadata(model, "train.epochs_run"), "0");
+        free(initial);
+        free(after);
+        nf_model_free(context, model);
+    }
+    free_data(&data);
+    nf_context_free(context);
+}
+
 static int count_down(void *user, uint64_t done, uint64_t total) {
     int *left = user;
     assert_true(done <= total);
@@ -413,6 +443,7 @@ int main(void) {
         cmocka_unit_test(bad_options_are_named),
         cmocka_unit_test(divergence_stops_with_finite_weights),
         cmocka_unit_test(callback_stops_with_the_best_weights),
+        cmocka_unit_test(callback_stops_before_the_first_step),
         cmocka_unit_test(context_progress_stops_within_a_step),
         cmocka_unit_test(a_long_step_is_interrupted),
         cmocka_unit_test(progress_counts_steps),
