@@ -64,7 +64,7 @@
  * sum of generalized-lifted has logarithm 0. Terms of a mean are positive pairs for nt-xent and lifted,
  * rows with a positive for nca, classes for n-pairs, all labelled rows otherwise (queries in
  * nf_loss_reference). mean-nonzero is over the terms > 0, mean-anchors (nt-xent, lifted) the mean over
- * rows of each row's mean.
+ * rows of each row's mean. weighted-mean is mean; with weights (targets.h) it divides by theirs.
  *
  *   preset              t            normalize  numbers                            reduction
  *   nt-xent             cosine       -          temperature 0.07                   mean

@@ -1,16 +1,46 @@
 /* Targets of pairs that one class per row cannot say: several labels a row, soft targets, weights of
  * rows, classes and pairs, and groups whose rows make no pair.
  *
- * A pair (i, j) has a target y in [0, 1], 1 = positive, 0 = negative, and a weight w >= 0; its loss is
+ * A pair (i, j), i != j, has a target y in [0, 1], 1 = positive, 0 = negative, and a weight u >= 0; a
+ * row has a weight v >= 0. Rows without a label, and rows of one group, make no pair.
+ *
+ * Kinds contrastive and user (phi+, phi- of loss.h). With w = v_i v_j u the loss of a pair is
  *
  *   w (y phi+(t+) + (1 - y) phi-(t-))
  *
- * with the phi of a loss (loss.h). Reductions, with sums over the pairs i < j:
+ * and reductions, with sums over the pairs i < j, are
  *   sum            sum of the above
  *   mean           that / P, P the number of pairs
  *   weighted-mean  that / sum w
  *   mean-sides     sum w y phi+ / sum y  +  sum w (1 - y) phi- / sum (1 - y); an empty side is 0
  *   mean-nonzero   the same, with the sums below taken over the terms that are > 0
+ *
+ * Kinds that compare the pairs of a row i. A pair counts a = u y as a positive and b = u (1 - y) as a
+ * negative: every sum over positives or negatives in loss.h is one over all pairs of the row with that
+ * factor in front, so that a weight is a number of copies and a soft pair y of a positive and 1 - y of
+ * a negative. v_i multiplies the terms that start from i:
+ *
+ *   nt-xent             v_i a_ip log(1 + exp(-s_ip / T) sum_j b_ij exp(s_ij / T)), each (i, p)
+ *   supcon              v_i (log sum_j (a_ij + b_ij) exp(s_ij / T) - sum_j a_ij s_ij / T / sum_j a_ij),
+ *                       the cross entropy of soft labels
+ *   nca                 v_i (log sum_j (a_ij + b_ij) exp(-t_ij / T) - log sum_j a_ij exp(-t_ij / T))
+ *   multi-similarity    v_i (log(1 + sum_j a_ij exp(..)) / alpha + log(1 + sum_j b_ij exp(..)) / beta)
+ *   circle              v_i log(1 + sum_j a_ij exp(..) sum_j b_ij exp(..))
+ *   lifted              v_i a_ip [log(sum_j b_ij exp(..) + sum_j b_pj exp(..)) + t_ip - pos_margin]+^2
+ *                       / 2, each (i, p)
+ *   generalized-lifted  v_i [log sum_j a_ij exp(..) + log sum_j b_ij exp(..)]+
+ *   n-pairs             v_a u_ap log(1 + sum_k u_ak exp(s(a, b_k) - s(a, p))). Rows in order are
+ *                       anchors if they make no positive pair with rows already chosen and have a later
+ *                       such row to be their positive; y is 0 or 1
+ *   triplet, margin     v_a u_ap u_an phi of each triplet; weights decide no choice; y is 0 or 1
+ *
+ * A row has positives (negatives) for these terms if some a (b) is > 0. Terms are as in loss.h and
+ * reductions
+ *   sum            the sum of the above
+ *   mean           that / the number of terms; where terms are positive pairs that / sum y_ip
+ *   weighted-mean  that / the sum of what the terms are multiplied by: v_i, v_i a_ip, v_a u_ap u_an
+ *   mean-nonzero   as mean, over the terms > 0
+ *   mean-anchors   the mean over rows of v_i sum_p u_ip y_ip (..) / sum_p y_ip
  */
 #ifndef NEARFAR_TARGETS_H
 #define NEARFAR_TARGETS_H
@@ -45,20 +75,18 @@ typedef struct nf_targets {
     const nf_class_weight *class_weight; /* with labels: a further weight of rows, 1 for classes not
                                             listed */
     size_t class_weights;
-    nf_matrix
-        pair_weight; /* (n, n), finite, >= 0: a further factor of (i, j) with i < j, the rest is
-                              not read; data NULL: 1 */
-    const int64_t
-        *group; /* (n): rows with equal groups (crops of one image) make no pair; NULL: all
-                              do */
+    nf_matrix pair_weight; /* (n, n), finite, >= 0: u of (i, j) with i < j, the rest is not read;
+                              data NULL: 1 */
+    const int64_t *group;  /* (n): rows with equal groups (crops of one image) make no pair; NULL:
+                              all do */
 } nf_targets;
 
-/* All pairs of x (n, d) under these targets; kinds contrastive and user (others are NF_ERR_ARG, and
- * so are reductions none and mean-anchors). With hard targets and weights 1 this is nf_loss_batch to
- * rounding; every pair is computed from both ends, for about four times the work. In the result,
- * pairs with y > 0 count as positive and pairs with y < 1 as negative; a pair between counts as both.
- * Memory beyond inputs and outputs: O(n d). Errors: NF_ERR_ARG, NF_ERR_DATA, NF_ERR_RANGE,
- * NF_ERR_NOMEM, NF_ERR_CANCELLED, NF_ERR_CALLBACK. */
+/* All pairs of x (n, d) under these targets; reduction none is NF_ERR_ARG, and so are targets between 0
+ * and 1 for the kinds n-pairs, triplet and margin. With hard targets and weights 1 this is
+ * nf_loss_batch to rounding; every pair is computed from both ends and looked at one by one in double,
+ * for several times the work. In the result, pairs with y > 0 count as positive and pairs with y < 1
+ * as negative; a pair between counts as both. Memory beyond inputs and outputs: O(n d). Errors:
+ * NF_ERR_ARG, NF_ERR_DATA, NF_ERR_RANGE, NF_ERR_NOMEM, NF_ERR_CANCELLED, NF_ERR_CALLBACK. */
 NF_API NF_MUST_USE nf_status nf_loss_targets(nf_context *context, const nf_loss *loss, nf_matrix x,
                                              const nf_targets *targets, nf_loss_result *result,
                                              nf_matrix_out gradient);

@@ -9,7 +9,7 @@
 #define NF_STRIP_ROWS 8 /* anchors of a task of the update of anchors */
 
 typedef struct nf_anchor_sums {
-    double value, extra, distance[2];
+    double value, extra, distance[2], weight, mass, active_mass;
     uint64_t terms, active, active_of[2], coincident;
 } nf_anchor_sums;
 
@@ -29,10 +29,13 @@ typedef struct nf_anchored {
     uint64_t tiles, updates_skipped;
 } nf_anchored;
 
-/* A worker's arrays: an anchor and its slopes; later, in the same room, an update. */
+/* A worker's arrays: an anchor, its slopes, its targets; later, in the same room, an update. */
 static size_t worker_bytes(const nf_anchored *run) {
     const size_t rows = NF_PANEL_COLUMNS * nf_type_size(run->panels.type), two = 2 * sizeof(double);
     size_t slopes = nf_round_up((run->columns + 1) * sizeof(double), NF_ALIGNMENT), update;
+    if (run->job->split != NULL) {
+        slopes += nf_anchor_target_bytes(run->columns, run->job->weighted);
+    }
     if (nf_mul_overflows(run->panels.stride, nf_max_size(rows, two), &update)) return SIZE_MAX;
     return nf_max_size(nf_anchor_bytes(run->columns) + slopes, nf_round_up(update, NF_ALIGNMENT));
 }
@@ -52,6 +55,11 @@ static void count(const nf_anchored *run, const nf_anchor *anchor, nf_anchor_sum
     for (size_t c = 0; c < anchor->m; c++) {
         const double t = anchor->t[c];
         if (t != t) continue;
+        if (anchor->target != NULL) {
+            sums->distance[NF_POSITIVE] += anchor->target[c] > 0 ? t : 0;
+            sums->distance[NF_NEGATIVE] += anchor->target[c] < 1 ? t : 0;
+            continue;
+        }
         sums->distance[class_of[c] == anchor->class_of ? NF_POSITIVE : NF_NEGATIVE] += t;
     }
 }
@@ -108,6 +116,22 @@ static void store_weights(const nf_anchored *run, size_t r, const double *t, dou
     }
 }
 
+/* The anchor's distances, and which of them are of positives and of negatives. */
+static void fill_anchor(const nf_anchored *run, size_t r, unsigned char *targets,
+                        nf_anchor *anchor) {
+    const nf_anchored_job *job = run->job;
+    const size_t a = run->panels.first + r;
+    anchor->item = job->b->order;
+    anchor->row = job->a->order[a];
+    nf_panels_row(&run->panels, r, anchor->t);
+    if (job->split != NULL) {
+        nf_anchor_place_targets(anchor, job->weighted, targets);
+        job->split(job->rule, anchor);
+    } else {
+        nf_anchor_split(anchor, job->b->class_of, job->a->class_of[a]);
+    }
+}
+
 static void anchor_task(void *argument, size_t r, int worker) {
     const nf_anchored *run = argument;
     const nf_anchored_job *job = run->job;
@@ -116,15 +140,20 @@ static void anchor_task(void *argument, size_t r, int worker) {
     nf_anchor anchor;
     nf_anchor_place(&anchor, run->columns, scratch);
     nf_anchor_terms out = {.slope = (double *)(void *)(scratch + nf_anchor_bytes(run->columns))};
+    unsigned char *targets = (unsigned char *)out.slope +
+                             nf_round_up((run->columns + 1) * sizeof *out.slope, NF_ALIGNMENT);
     nf_anchor_sums sums = {0};
     memset(out.slope, 0, run->columns * sizeof *out.slope);
-    anchor.item = job->b->order;
-    nf_panels_row(&run->panels, r, anchor.t);
-    nf_anchor_split(&anchor, job->b->class_of, job->a->class_of[a]);
+    fill_anchor(run, r, targets, &anchor);
     count(run, &anchor, &sums);
-    if (anchor.positives > 0 && anchor.negatives > 0) job->anchor(job->loss, &anchor, &out);
+    if (job->lone || (anchor.positives > 0 && anchor.negatives > 0)) {
+        job->anchor(job->loss, &anchor, &out);
+    }
     sums.value = out.value;
     sums.extra = out.extra;
+    sums.weight = out.weight;
+    sums.mass = out.mass;
+    sums.active_mass = out.active_mass;
     sums.terms = out.terms;
     sums.active = out.active;
     /* Positives are pulled, negatives pushed: the sign of a slope tells them apart. */
@@ -291,10 +320,18 @@ static nf_status run_panels(nf_context *context, nf_anchored *run) {
 }
 
 /* The factor of the reduction. A mean over no terms is 0, not 0 / 0. */
-static double reduction_factor(const nf_anchored_job *job, uint64_t terms, uint64_t active) {
-    if (job->reduction == NF_REDUCE_SUM) return job->scale;
-    uint64_t count = job->reduction == NF_REDUCE_MEAN_NONZERO ? active : terms;
-    return count > 0 ? job->scale / (double)count : 0;
+static double reduction_factor(const nf_anchored_job *job, const nf_anchor_sums *total) {
+    double count = job->by_mass ? total->mass : (double)total->terms;
+    switch (job->reduction) {
+    case NF_REDUCE_SUM: return job->scale;
+    case NF_REDUCE_MEAN_NONZERO:
+        count = job->by_mass ? total->active_mass : (double)total->active;
+        break;
+    case NF_REDUCE_WEIGHTED_MEAN: count = job->split != NULL ? total->weight : count; break;
+    case NF_REDUCE_MEAN_ANCHORS: count = (double)job->a->count; break;
+    default: break;
+    }
+    return count > 0 ? job->scale / count : 0;
 }
 
 static nf_anchor_sums add_anchors(const nf_anchored *run) {
@@ -302,6 +339,9 @@ static nf_anchor_sums add_anchors(const nf_anchored *run) {
     for (size_t a = 0; a < run->job->a->count; a++) {
         const nf_anchor_sums *of = &run->of[a];
         total.value += of->value;
+        total.weight += of->weight;
+        total.mass += of->mass;
+        total.active_mass += of->active_mass;
         total.terms += of->terms;
         total.active += of->active;
         total.coincident += of->coincident;
@@ -403,7 +443,7 @@ nf_status nf_anchored_run(nf_context *context, const nf_anchored_job *job, nf_lo
     if (status == NF_OK) status = run_panels(context, &run);
     if (status != NF_OK) return status;
     const nf_anchor_sums total = add_anchors(&run);
-    const double factor = reduction_factor(job, total.terms, total.active);
+    const double factor = reduction_factor(job, &total);
     fill_result(&run, &total, factor, &made);
     if (!isfinite(made.value)) {
         return nf_fail(context, NF_ERR_RANGE,

@@ -10,14 +10,20 @@
 
 /* What a loss makes of an anchor; all 0 on entry. */
 typedef struct nf_anchor_terms {
-    double *slope;          /* (m) d value / d t */
-    double value;           /* sum of the anchor's terms */
-    uint64_t terms, active; /* how many there are, and how many are above 0 */
-    double extra;           /* what else the loss wants summed over the anchors of a class */
+    double *slope;            /* (m) d value / d t */
+    double value;             /* sum of the anchor's terms */
+    uint64_t terms, active;   /* how many there are, and how many are above 0 */
+    double extra;             /* what else the loss wants summed over the anchors of a class */
+    double weight;            /* of all terms together, where reduction weighted-mean is allowed */
+    double mass, active_mass; /* where means divide by these instead of terms and active */
 } nf_anchor_terms;
 
-/* Called for anchors with at least one positive and one negative, from workers. */
+/* Called from workers, for anchors with at least one positive and one negative, or for all. */
 typedef void (*nf_anchor_fn)(const void *loss, const nf_anchor *anchor, nf_anchor_terms *out);
+
+/* What is a pair: fills positives, negatives, targets and weights of an anchor whose distances are
+ * known, and makes those NaN that are of no pair. */
+typedef void (*nf_split_fn)(const void *rule, nf_anchor *anchor);
 
 typedef struct nf_anchored_job {
     nf_metric metric;
@@ -27,6 +33,11 @@ typedef struct nf_anchored_job {
     double scale; /* of every term */
     nf_anchor_fn anchor;
     const void *loss;           /* of the function */
+    bool lone;                  /* also anchors without positives or without negatives */
+    bool by_mass;               /* means divide by masses */
+    nf_split_fn split;          /* instead of classes; or NULL */
+    const void *rule;           /* of split */
+    bool weighted;              /* split gives weights */
     const nf_tiled_side *a, *b; /* anchors and the others; the same: within one set */
     uint64_t pairs[2];
     /* Out (classes), set to 0 by the caller, or NULL: sums over the anchors of a class. */

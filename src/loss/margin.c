@@ -5,31 +5,47 @@
 
 #include "loss/batch.h"
 
+/* Sums over the pairs of one side; `count` and `active` are of pairs with a weight. */
+typedef struct nf_part {
+    double value, weight, active_weight;
+    uint64_t count, active;
+} nf_part;
+
+static void add_part(double excess, double weight, nf_part *part) {
+    part->weight += weight;
+    part->count += weight > 0;
+    if (!(excess > 0)) return;
+    part->value += weight * excess;
+    part->active_weight += weight;
+    part->active += weight > 0;
+}
+
 void nf_margin_anchor(const void *terms, const nf_anchor *anchor, nf_anchor_terms *out) {
     const nf_margin_terms *loss = terms;
     const double beta = loss->beta[loss->per_class ? anchor->class_of : 0];
-    const double positives = (double)anchor->positives, negatives = (double)anchor->negatives;
-    double pull = 0, push = 0;
-    uint64_t pulled = 0, pushed = 0;
+    nf_part pull = {0}, push = {0};
     for (size_t k = 0; k < anchor->positives; k++) {
         const size_t c = anchor->positive[k];
-        const double e = (anchor->t[c] - beta) + loss->margin;
-        if (!(e > 0)) continue;
-        pull += e;
-        pulled++;
-        out->slope[c] = negatives;
+        add_part((anchor->t[c] - beta) + loss->margin, nf_anchor_weight(anchor, c), &pull);
     }
     for (size_t c = 0; c < anchor->m; c++) {
-        const double e = (beta - anchor->negative[c]) + loss->margin;
-        if (!(e > 0)) continue;
-        push += e;
-        pushed++;
-        out->slope[c] = -positives;
+        if (isnan(anchor->negative[c])) continue;
+        add_part((beta - anchor->negative[c]) + loss->margin, nf_anchor_weight(anchor, c), &push);
     }
-    out->value = negatives * pull + positives * push;
+    for (size_t k = 0; k < anchor->positives; k++) {
+        const size_t c = anchor->positive[k];
+        if (!((anchor->t[c] - beta) + loss->margin > 0)) continue;
+        out->slope[c] = push.weight * nf_anchor_weight(anchor, c);
+    }
+    for (size_t c = 0; c < anchor->m; c++) {
+        if (!((beta - anchor->negative[c]) + loss->margin > 0)) continue;
+        out->slope[c] = -pull.weight * nf_anchor_weight(anchor, c);
+    }
+    out->value = push.weight * pull.value + pull.weight * push.value;
+    out->weight = pull.weight * push.weight;
     out->terms = (uint64_t)anchor->positives * anchor->negatives;
-    out->active = pulled * anchor->negatives + pushed * anchor->positives;
-    out->extra = positives * (double)pushed - negatives * (double)pulled;
+    out->active = pull.active * push.count + push.active * pull.count;
+    out->extra = pull.weight * push.active_weight - push.weight * pull.active_weight;
 }
 
 nf_status nf_margin_run(nf_context *context, const nf_tiled_job *job, nf_loss_result *result) {
@@ -66,9 +82,9 @@ static double add_regularizer(const nf_loss *loss, const nf_margin_beta *beta, s
         slope[0] += beta->nu;
         return beta->nu * beta->beta[0];
     }
-    const uint64_t count = loss->reduction == NF_REDUCE_SUM    ? 1
-                           : loss->reduction == NF_REDUCE_MEAN ? result->terms
-                                                               : result->active_terms;
+    const uint64_t count = loss->reduction == NF_REDUCE_SUM            ? 1
+                           : loss->reduction == NF_REDUCE_MEAN_NONZERO ? result->active_terms
+                                                                       : result->terms;
     for (size_t c = 0; c < classes && count > 0; c++) {
         double share = beta->nu * (double)class_terms[c] / (double)count;
         value += share * beta->beta[c];

@@ -10,21 +10,12 @@
 #include "base/math.h"
 #include "loss/softmax.h"
 
-/* What one ordered positive pair (anchor i, other j) adds. */
-typedef struct nf_positive {
-    double value;   /* phi, of weight 1 */
-    double slope;   /* dphi/dt */
-    double pull[2]; /* dphi/dL of the anchor and of the other */
-} nf_positive;
-
-static nf_positive nt_xent(const nf_softmax_state *state, double t, double anchor_log) {
-    const nf_softmax_side *side = &state->softmax.side[NF_NEGATIVE];
+static nf_positive nt_xent(const nf_softmax_side *side, double t, double anchor_log) {
     double q, value = nf_softplus(anchor_log - (side->scale * t + side->shift), &q);
     return (nf_positive){value, -q * side->scale, {q, 0}};
 }
 
-static nf_positive lifted(const nf_softmax_state *state, double t, double anchor_log,
-                          double other_log) {
+static nf_positive lifted(double margin, double t, double anchor_log, double other_log) {
     const double top = fmax(anchor_log, other_log);
     nf_positive positive = {0};
     /* Without negatives on either end their log sum counts as 0, as in the original. */
@@ -33,7 +24,7 @@ static nf_positive lifted(const nf_softmax_state *state, double t, double anchor
         both = top + nf_softplus(-fabs(anchor_log - other_log), &share);
         if (anchor_log > other_log) share = 1 - share;
     }
-    const double j = both + t - state->job->loss->pos_margin;
+    const double j = both + t - margin;
     if (!(j > 0)) return positive;
     positive.value = j * j / 2;
     positive.slope = j;
@@ -44,10 +35,15 @@ static nf_positive lifted(const nf_softmax_state *state, double t, double anchor
     return positive;
 }
 
+nf_positive nf_positive_term(const nf_loss *loss, const nf_softmax *softmax, double t,
+                             double anchor_log, double other_log) {
+    return loss->kind == NF_KIND_LIFTED ? lifted(loss->pos_margin, t, anchor_log, other_log)
+                                        : nt_xent(&softmax->side[NF_NEGATIVE], t, anchor_log);
+}
+
 static nf_positive evaluate(const nf_softmax_state *state, double t, double anchor_log,
                             double other_log) {
-    return state->job->loss->kind == NF_KIND_LIFTED ? lifted(state, t, anchor_log, other_log)
-                                                    : nt_xent(state, t, anchor_log);
+    return nf_positive_term(state->job->loss, &state->softmax, t, anchor_log, other_log);
 }
 
 /* ---- the positives of a strip ------------------------------------------------------------------ */

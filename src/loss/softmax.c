@@ -271,14 +271,13 @@ static nf_status make_sides(nf_context *context, nf_softmax_state *state) {
     return nf_scratch(context, &state->block, blocks, sizeof *state->block, "block sums");
 }
 
-/* Losses that compare positives with negatives have no term when either is missing. */
-static bool has_terms(const nf_tiled_job *job) {
-    switch (job->loss->kind) {
+bool nf_softmax_has_terms(const nf_loss *loss, const uint64_t pairs[2]) {
+    switch (loss->kind) {
     case NF_KIND_NT_XENT:
     case NF_KIND_N_PAIRS:
     case NF_KIND_SUPCON:
-    case NF_KIND_LIFTED: return job->pairs[NF_POSITIVE] > 0 && job->pairs[NF_NEGATIVE] > 0;
-    default: return job->pairs[NF_POSITIVE] + job->pairs[NF_NEGATIVE] > 0;
+    case NF_KIND_LIFTED: return pairs[NF_POSITIVE] > 0 && pairs[NF_NEGATIVE] > 0;
+    default: return pairs[NF_POSITIVE] + pairs[NF_NEGATIVE] > 0;
     }
 }
 
@@ -326,8 +325,9 @@ nf_status nf_softmax_compute(nf_context *context, const nf_tiled_job *job,
                                 .sets = job->a == job->b ? 1 : 2};
     nf_status status = make_sides(context, state);
     if (status == NF_OK) nf_progress_start(context, work_of(state));
-    if (status == NF_OK && (has_terms(job) || loss->stats)) status = gather_stats(context, state);
-    if (status == NF_OK && has_terms(job)) status = find_terms(context, state);
+    const bool terms = nf_softmax_has_terms(loss, job->pairs);
+    if (status == NF_OK && (terms || loss->stats)) status = gather_stats(context, state);
+    if (status == NF_OK && terms) status = find_terms(context, state);
     if (status == NF_OK) status = find_gradients(context, state);
     if (status != NF_OK) return status;
     fill_result(state);

@@ -61,6 +61,20 @@ double nf_log_sum(const nf_softmax_row *row);
 double nf_anchor_term(const nf_loss *loss, const nf_softmax_row *negative,
                       const nf_softmax_row *positive, nf_anchor_numbers *numbers, bool *counts);
 
+/* What one ordered positive pair (anchor i, other j) adds. */
+typedef struct nf_positive {
+    double value;   /* phi, of weight 1 */
+    double slope;   /* dphi/dt */
+    double pull[2]; /* dphi/dL of the anchor and of the other, L the log sum of its negatives */
+} nf_positive;
+
+/* positives.c: the term of a pair at distance t, of NT-Xent (and N-pairs) or lifted structure. */
+nf_positive nf_positive_term(const nf_loss *loss, const nf_softmax *softmax, double t,
+                             double anchor_log, double other_log);
+
+/* Losses that compare positives with negatives have no term when either is missing. */
+bool nf_softmax_has_terms(const nf_loss *loss, const uint64_t pairs[2]);
+
 /* positives.c: log_sum and weight are made, then the terms of all positive pairs with `pull`. */
 nf_status nf_positives_gather(nf_context *context, nf_softmax_state *state) NF_MUST_USE;
 /* Slopes of the strip's positive pairs. */

@@ -40,11 +40,31 @@ bool nf_target_of(const nf_target_rule *rule, size_t i, size_t j, double *y, dou
     } else {
         *y = nf_matrix_get(rule->soft, first, second);
     }
-    *weight = rule->row_weight != NULL ? rule->row_weight[first] * rule->row_weight[second] : 1;
-    if (rule->pair_weight.data != NULL) {
-        *weight *= nf_matrix_get(rule->pair_weight, first, second);
-    }
+    *weight = rule->pair_weight.data != NULL ? nf_matrix_get(rule->pair_weight, first, second) : 1;
     return true;
+}
+
+bool nf_target_is_labelled(const nf_target_rule *rule, size_t i) {
+    if (rule->label != NULL) return !(rule->has_unlabelled && rule->label[i] == -1);
+    return rule->sets.offset == NULL || !is_empty(&rule->sets, i);
+}
+
+void nf_target_split(const void *rule, nf_anchor *anchor) {
+    size_t positives = 0, negatives = 0;
+    for (size_t c = 0; c < anchor->m; c++) {
+        double y = 0, weight = 0;
+        const bool pair =
+            !isnan(anchor->t[c]) && nf_target_of(rule, anchor->row, anchor->item[c], &y, &weight);
+        if (!pair) anchor->t[c] = (double)NAN;
+        anchor->negative[c] = pair && y < 1 ? anchor->t[c] : (double)NAN;
+        anchor->positive[positives] = c;
+        positives += pair && y > 0;
+        negatives += pair && y < 1;
+        anchor->target[c] = y;
+        if (anchor->weight != NULL) anchor->weight[c] = weight;
+    }
+    anchor->positives = positives;
+    anchor->negatives = negatives;
 }
 
 /* ---- checks ----------------------------------------------------------------------------------- */
@@ -72,6 +92,22 @@ static nf_status check_square(nf_context *context, nf_matrix square, const char 
             if (value >= 0 && value <= most) continue;
             return nf_fail(context, NF_ERR_DATA, "%s of pair (%zu, %zu) is %g: it must be %s", name,
                            i, j, value, limit);
+        }
+    }
+    return NF_OK;
+}
+
+nf_status nf_target_check_hard(nf_context *context, const nf_target_rule *rule, size_t n,
+                               const char *kind) {
+    for (size_t i = 0; rule->soft.data != NULL && i < n; i++) {
+        for (size_t j = i + 1; j < n; j++) {
+            const double y = nf_matrix_get(rule->soft, i, j);
+            if (y == 0 || y == 1) continue;
+            return nf_fail(context, NF_ERR_ARG,
+                           "targets.soft of pair (%zu, %zu) is %g: a loss of kind %s compares "
+                           "positives with negatives one by one and takes 0 and 1 only; round the "
+                           "targets, or take a loss of another kind, such as supcon",
+                           i, j, y, kind);
         }
     }
     return NF_OK;

@@ -2,8 +2,8 @@
 #ifndef NF_LOSS_TARGET_H
 #define NF_LOSS_TARGET_H
 
-#include "base/base.h"
 #include "nearfar/targets.h"
+#include "pairs/anchor.h"
 
 typedef struct nf_target_rule {
     nf_label_sets sets;   /* with labels ascending within a row; offset NULL: not sets */
@@ -18,7 +18,22 @@ typedef struct nf_target_rule {
 nf_status nf_target_rule_make(nf_context *context, const nf_targets *targets, size_t n,
                               nf_target_rule *rule) NF_MUST_USE;
 
-/* y of the pair (i, j) in either order, and its weight; false: no pair. */
+/* y of the pair (i, j) in either order, and its own weight; false: no pair. */
 bool nf_target_of(const nf_target_rule *rule, size_t i, size_t j, double *y, double *weight);
+
+/* Weight of a row and its class. */
+static inline double nf_target_row_weight(const nf_target_rule *rule, size_t i) {
+    return rule->row_weight != NULL ? rule->row_weight[i] : 1;
+}
+
+/* Whether the row is in any pair, but for groups. */
+bool nf_target_is_labelled(const nf_target_rule *rule, size_t i);
+
+/* An nf_split_fn: the anchor's columns are rows of the set that the rule is about. */
+void nf_target_split(const void *rule, nf_anchor *anchor);
+
+/* Targets that are all 0 or 1, which losses of kind `kind` need. */
+nf_status nf_target_check_hard(nf_context *context, const nf_target_rule *rule, size_t n,
+                               const char *kind) NF_MUST_USE;
 
 #endif

@@ -1,7 +1,7 @@
 /* All pairs of rows under targets. */
 #include "loss/arguments.h"
 #include "loss/separable.h"
-#include "loss/target.h"
+#include "loss/target_terms.h"
 #include "loss/user.h"
 
 #include <math.h>
@@ -12,6 +12,20 @@ typedef struct nf_targets_rule {
     nf_target_rule rule;
     nf_contrast_side side[2];
 } nf_targets_rule;
+
+static bool is_separable(const nf_loss *loss) {
+    return loss->kind == NF_KIND_CONTRASTIVE || loss->kind == NF_KIND_USER;
+}
+
+/* y of a pair, and its weight with those of its rows. */
+static bool weighted_target(const nf_target_rule *rule, size_t i, size_t j, double *y,
+                            double *weight) {
+    if (!nf_target_of(rule, i, j, y, weight)) return false;
+    if (rule->row_weight != NULL) {
+        *weight *= rule->row_weight[nf_min_size(i, j)] * rule->row_weight[nf_max_size(i, j)];
+    }
+    return true;
+}
 
 /* phi and dphi/dt of one side. */
 static int term(const nf_separable *state, const nf_targets_rule *rule, int side, double t,
@@ -58,7 +72,7 @@ static int target_strip(void *user, const nf_strip *strip) {
         for (size_t c = 0; c < strip->cols; c++) {
             const size_t at = r * strip->ld + c;
             double y, weight, slope = 0;
-            if (nf_target_of(&rule->rule, strip->i + r, strip->j + c, &y, &weight)) {
+            if (weighted_target(&rule->rule, strip->i + r, strip->j + c, &y, &weight)) {
                 int failure = one_pair(state, y, weight, distance_at(strip, at), sums, &slope);
                 if (failure != 0) return failure;
             }
@@ -80,7 +94,7 @@ static nf_status count(nf_context *context, const nf_target_rule *rule, size_t n
         double mass[2] = {0, 0}, weights = 0; /* of a row, so that sums stay exact for longer */
         for (size_t j = i + 1; j < n; j++) {
             double y, weight;
-            if (!nf_target_of(rule, i, j, &y, &weight)) continue;
+            if (!weighted_target(rule, i, j, &y, &weight)) continue;
             pairs[NF_POSITIVE] += y > 0;
             pairs[NF_NEGATIVE] += y < 1;
             mass[NF_POSITIVE] += y;
@@ -105,15 +119,10 @@ static nf_status check(nf_context *context, const nf_loss *loss, nf_matrix x,
                        nf_matrix_out gradient) {
     nf_status status = nf_loss_check(context, loss);
     if (status != NF_OK) return status;
-    if (loss->kind != NF_KIND_CONTRASTIVE && loss->kind != NF_KIND_USER) {
+    if (loss->reduction == NF_REDUCE_NONE) {
         return nf_fail(context, NF_ERR_ARG,
-                       "kind is %s: targets go with contrastive losses and functions of one's own",
-                       nf_loss_kind_name(loss->kind));
-    }
-    if (loss->reduction == NF_REDUCE_NONE || loss->reduction == NF_REDUCE_MEAN_ANCHORS) {
-        return nf_fail(context, NF_ERR_ARG,
-                       "reduction is %s: with targets it must be sum, mean, weighted-mean, "
-                       "mean-sides or mean-nonzero",
+                       "reduction is %s: with targets it must be one that gives a number, "
+                       "such as sum or mean",
                        nf_reduction_name(loss->reduction));
     }
     if (loss->kind == NF_KIND_USER && x.type == NF_FLOAT64 && loss->function->f64 == NULL) {
@@ -129,9 +138,10 @@ static nf_status check(nf_context *context, const nf_loss *loss, nf_matrix x,
     return status;
 }
 
-/* Rows as they come, all in one class: the rule says what is a pair. */
-static nf_status make_side(nf_context *context, nf_matrix x, nf_matrix_out gradient,
-                           nf_tiled_side *side) {
+/* Rows as they come, all in one class: the rule says what is a pair. Losses of anchors have no terms of
+ * rows that are in no pair, and so leave out what has no label. */
+static nf_status make_side(nf_context *context, const nf_target_rule *rule, bool all, nf_matrix x,
+                           nf_matrix_out gradient, nf_tiled_side *side) {
     size_t *order;
     int64_t *class_of;
     nf_status status = nf_scratch(context, &order, x.rows, sizeof *order, "row order");
@@ -139,11 +149,40 @@ static nf_status make_side(nf_context *context, nf_matrix x, nf_matrix_out gradi
         status = nf_scratch(context, &class_of, x.rows, sizeof *class_of, "classes");
     }
     if (status != NF_OK) return status;
-    for (size_t r = 0; r < x.rows; r++) order[r] = r;
+    size_t count = 0;
+    for (size_t r = 0; r < x.rows; r++) {
+        if (all || nf_target_is_labelled(rule, r)) order[count++] = r;
+    }
     memset(class_of, 0, x.rows * sizeof *class_of);
     *side = (nf_tiled_side){
-        .x = x, .order = order, .count = x.rows, .class_of = class_of, .gradient = gradient};
+        .x = x, .order = order, .count = count, .class_of = class_of, .gradient = gradient};
     return NF_OK;
+}
+
+/* Kinds that compare one positive with one negative. */
+static nf_status check_kind(nf_context *context, const nf_loss *loss, const nf_target_rule *rule,
+                            size_t n) {
+    switch (loss->kind) {
+    case NF_KIND_TRIPLET:
+    case NF_KIND_MARGIN:
+    case NF_KIND_N_PAIRS:
+        return nf_target_check_hard(context, rule, n, nf_loss_kind_name(loss->kind));
+    default: return NF_OK;
+    }
+}
+
+static nf_status run(nf_context *context, nf_separable *state, nf_targets_rule *rule,
+                     nf_loss_result *result) {
+    const nf_tiled_job *job = state->job;
+    const nf_loss *loss = job->loss;
+    if (loss->kind == NF_KIND_N_PAIRS) {
+        return nf_target_run_npairs(context, job, &rule->rule, result);
+    }
+    if (!is_separable(loss)) return nf_target_run(context, job, &rule->rule, result);
+    for (int s = NF_NEGATIVE; s <= NF_POSITIVE; s++) {
+        rule->side[s] = nf_term_side(loss, s, 1 / loss->scale);
+    }
+    return nf_separable_run(context, state, result);
 }
 
 nf_status nf_loss_targets(nf_context *context, const nf_loss *loss, nf_matrix x,
@@ -156,13 +195,11 @@ nf_status nf_loss_targets(nf_context *context, const nf_loss *loss, nf_matrix x,
     nf_separable state = {.job = &job, .run = target_strip, .anywhere = true, .rule = &rule};
     nf_status status = check(context, loss, x, targets, result, gradient);
     if (status == NF_OK) status = nf_target_rule_make(context, targets, x.rows, &rule.rule);
-    if (status == NF_OK) status = make_side(context, x, gradient, &side);
-    if (status == NF_OK) status = count(context, &rule.rule, x.rows, &state, job.pairs);
+    if (status == NF_OK) status = check_kind(context, loss, &rule.rule, x.rows);
     if (status == NF_OK) {
-        for (int s = NF_NEGATIVE; s <= NF_POSITIVE; s++) {
-            rule.side[s] = nf_term_side(loss, s, 1 / loss->scale);
-        }
-        status = nf_separable_run(context, &state, result);
+        status = make_side(context, &rule.rule, is_separable(loss), x, gradient, &side);
     }
+    if (status == NF_OK) status = count(context, &rule.rule, x.rows, &state, job.pairs);
+    if (status == NF_OK) status = run(context, &state, &rule, result);
     return nf_scope_leave(context, scope, status);
 }

@@ -15,12 +15,14 @@ static double term_of(const nf_triplet_terms *loss, double violation, double *sl
 static void add_triplet(const nf_triplet_terms *loss, const nf_anchor *anchor, size_t p, size_t n,
                         nf_anchor_terms *out) {
     double slope;
+    const double weight = nf_anchor_weight(anchor, p) * nf_anchor_weight(anchor, n);
     double term = term_of(loss, (anchor->t[p] + loss->margin) - anchor->t[n], &slope);
-    out->value += term;
+    out->value += weight * term;
+    out->weight += weight;
     out->terms++;
-    out->active += term > 0;
-    out->slope[p] += slope;
-    out->slope[n] -= slope;
+    out->active += weight * term > 0;
+    out->slope[p] += weight * slope;
+    out->slope[n] -= weight * slope;
 }
 
 /* ---- all -------------------------------------------------------------------------------------- */
@@ -99,6 +101,11 @@ void nf_triplet_all(const void *terms, const nf_anchor *anchor, nf_anchor_terms 
     double *threshold = anchor->work[0], *sum = anchor->work[1];
     uint64_t *count = anchor->counts;
     out->terms = (uint64_t)positives * anchor->negatives;
+    if (anchor->weight != NULL) {
+        nf_triplet_all_weighted(loss, anchor, out);
+        return;
+    }
+    out->weight = (double)out->terms;
     if (loss->smooth) {
         nf_triplet_all_smooth(loss, anchor, out);
         return;
@@ -153,11 +160,15 @@ void nf_triplet_hard(const void *loss, const nf_anchor *anchor, nf_anchor_terms 
                 out);
 }
 
-nf_status nf_triplet_run(nf_context *context, const nf_tiled_job *job, nf_loss_result *result) {
+nf_anchor_fn nf_triplet_choice(nf_triplets triplets) {
     static const nf_anchor_fn choices[] = {[NF_TRIPLETS_ALL] = nf_triplet_all,
                                            [NF_TRIPLETS_SEMI_HARD] = nf_triplet_semi_hard,
                                            [NF_TRIPLETS_HARD] = nf_triplet_hard};
+    return choices[triplets];
+}
+
+nf_status nf_triplet_run(nf_context *context, const nf_tiled_job *job, nf_loss_result *result) {
     const nf_triplet_terms terms = {job->loss->neg_margin, job->loss->smooth != 0};
-    nf_anchored_job anchored = nf_anchored_of(job, choices[job->loss->triplets], &terms);
+    nf_anchored_job anchored = nf_anchored_of(job, nf_triplet_choice(job->loss->triplets), &terms);
     return nf_anchored_run(context, &anchored, result);
 }

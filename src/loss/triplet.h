@@ -26,6 +26,13 @@ void nf_triplet_hard(const void *loss, const nf_anchor *anchor, nf_anchor_terms 
 void nf_triplet_all_smooth(const nf_triplet_terms *loss, const nf_anchor *anchor,
                            nf_anchor_terms *out);
 
+/* `all` with weights of pairs; out->terms is set. O(m log P). */
+void nf_triplet_all_weighted(const nf_triplet_terms *loss, const nf_anchor *anchor,
+                             nf_anchor_terms *out);
+
+/* The one of them that a loss wants. */
+nf_anchor_fn nf_triplet_choice(nf_triplets triplets);
+
 /* The kind `triplet` over all pairs of two sets, or within one. */
 nf_status nf_triplet_run(nf_context *context, const nf_tiled_job *job,
                          nf_loss_result *result) NF_MUST_USE;

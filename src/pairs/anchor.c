@@ -31,6 +31,20 @@ void nf_anchor_place(nf_anchor *anchor, size_t m, void *scratch) {
                           .columns = slot[6]};
 }
 
+size_t nf_anchor_target_bytes(size_t m, bool weighted) {
+    return (weighted ? 4 : 1) * array_bytes(m);
+}
+
+void nf_anchor_place_targets(nf_anchor *anchor, bool weighted, void *scratch) {
+    double *first = scratch;
+    const size_t step = array_bytes(anchor->m) / sizeof *first;
+    anchor->target = first;
+    if (!weighted) return;
+    anchor->weight = first + step;
+    anchor->sums[0] = first + 2 * step;
+    anchor->sums[1] = first + 3 * step;
+}
+
 void nf_anchor_split(nf_anchor *anchor, const int64_t *class_of, int64_t own) {
     size_t positives = 0, negatives = 0;
     for (size_t c = 0; c < anchor->m; c++) {

@@ -6,7 +6,8 @@
 #include "base/base.h"
 
 typedef struct nf_anchor {
-    size_t m; /* columns */
+    size_t m;   /* columns */
+    size_t row; /* row number of the anchor, where targets say what is a pair */
     int64_t class_of;
     const size_t *item; /* (m) row number of a column: ties go to the smaller one */
     double *t;          /* (m) distances, NaN where there is no pair */
@@ -16,11 +17,23 @@ typedef struct nf_anchor {
     double *work[2];  /* (m + 2) each */
     uint64_t *counts; /* (m + 2) */
     size_t *columns;  /* (m + 2) */
+    /* With targets only, else NULL: */
+    double *target;  /* (m) 1 of a positive, 0 of a negative, between them of one that is both */
+    double *weight;  /* (m) of the pairs; NULL: 1 */
+    double *sums[2]; /* (m + 2) each, beside weights */
 } nf_anchor;
 
 /* Bytes of an anchor's arrays for m columns, and the anchor laid out in them. */
 size_t nf_anchor_bytes(size_t m);
 void nf_anchor_place(nf_anchor *anchor, size_t m, void *scratch);
+
+/* Further bytes of one with targets, and of one with weights too. */
+size_t nf_anchor_target_bytes(size_t m, bool weighted);
+void nf_anchor_place_targets(nf_anchor *anchor, bool weighted, void *scratch);
+
+static inline double nf_anchor_weight(const nf_anchor *anchor, size_t c) {
+    return anchor->weight != NULL ? anchor->weight[c] : 1;
+}
 
 /* Sort anchor->t, already filled, by the columns' classes; -1 is no class and in no pair. */
 void nf_anchor_split(nf_anchor *anchor, const int64_t *class_of, int64_t own);

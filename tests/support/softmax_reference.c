@@ -20,7 +20,7 @@ static void unit(real *row, size_t d) {
     for (size_t k = 0; k < d && length > 0; k++) row[k] /= length;
 }
 
-static real distance(const nf_loss *loss, const real *a, const real *b, size_t d) {
+real softmax_reference_distance(const nf_loss *loss, const real *a, const real *b, size_t d) {
     real u[64], v[64], square = 0, dot = 0, sum = 0;
     memcpy(u, a, d * sizeof *u);
     memcpy(v, b, d * sizeof *v);
@@ -47,7 +47,7 @@ static void fill(const softmax_problem *p, const real *x, const real *y, real *t
     size_t m = p->y != NULL ? p->m : p->n;
     for (size_t i = 0; i < p->n; i++) {
         for (size_t j = 0; j < m; j++) {
-            t[i * m + j] = distance(&p->loss, x + i * p->d, y + j * p->d, p->d);
+            t[i * m + j] = softmax_reference_distance(&p->loss, x + i * p->d, y + j * p->d, p->d);
         }
     }
 }

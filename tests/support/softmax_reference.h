@@ -13,6 +13,10 @@ typedef struct softmax_problem {
     const int64_t *ids, *other_ids;
 } softmax_problem;
 
+/* The distance of two rows of d <= 64 under the loss. */
+long double softmax_reference_distance(const nf_loss *loss, const long double *a,
+                                       const long double *b, size_t d);
+
 long double softmax_reference(const softmax_problem *problem);
 
 /* Its gradient with respect to x and, unless NULL, y by differences; the factors that circle loss holds

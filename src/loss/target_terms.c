@@ -1,0 +1,212 @@
+#include "loss/target_terms.h"
+
+#include <math.h>
+
+#include "base/math.h"
+#include "loss/margin.h"
+#include "loss/triplet.h"
+
+/* ---- sums of exponentials ---------------------------------------------------------------------- */
+
+/* What a pair counts on one side. */
+static double mass_of(const nf_anchor *anchor, int side, size_t c) {
+    const double y = anchor->target[c];
+    return nf_anchor_weight(anchor, c) * (side == NF_POSITIVE ? y : 1 - y);
+}
+
+static double exponent(const nf_softmax_side *side, double t, double *slope) {
+    if (!side->product) {
+        *slope = side->scale;
+        return side->scale * t + side->shift;
+    }
+    const double u = side->sign * t, grow = u + side->shift;
+    const double factor = side->scale * (grow > 0 ? grow : 0);
+    *slope = side->sign * factor;
+    return factor * (u + side->offset);
+}
+
+/* nf_softmax_row with masses where that one counts pairs. */
+static nf_softmax_row sum_of_side(const nf_target_terms *terms, const nf_anchor *anchor, int side) {
+    const nf_softmax_side *exponents = &terms->softmax.side[side];
+    nf_softmax_row row = {.peak = -(double)INFINITY};
+    double slope;
+    for (size_t c = 0; c < anchor->m; c++) {
+        if (isnan(anchor->t[c]) || !(mass_of(anchor, side, c) > 0)) continue;
+        const double z = exponent(exponents, anchor->t[c], &slope);
+        row.peak = z > row.peak ? z : row.peak;
+    }
+    for (size_t c = 0; c < anchor->m; c++) {
+        if (isnan(anchor->t[c])) continue;
+        const double mass = mass_of(anchor, side, c);
+        if (!(mass > 0)) continue;
+        row.pairs += mass;
+        row.distance += mass * anchor->t[c];
+        row.sum += mass * nf_exp(exponent(exponents, anchor->t[c], &slope) - row.peak);
+    }
+    return row;
+}
+
+/* Add weight (factor exp(z - shift) dz/dt + constant) of the pairs of a side to their slopes. */
+static void add_slopes(const nf_target_terms *terms, const nf_anchor *anchor, int side,
+                       const nf_anchor_numbers *numbers, double weight, nf_anchor_terms *out) {
+    const double factor = weight * numbers->factor[side];
+    const double constant = weight * numbers->constant[side];
+    if (factor == 0 && constant == 0) return;
+    for (size_t c = 0; c < anchor->m; c++) {
+        if (isnan(anchor->t[c])) continue;
+        const double mass = mass_of(anchor, side, c);
+        if (!(mass > 0)) continue;
+        double steep, z = exponent(&terms->softmax.side[side], anchor->t[c], &steep);
+        out->slope[c] += mass * (factor * nf_exp(z - numbers->shift[side]) * steep + constant);
+    }
+}
+
+/* ---- one term per anchor ----------------------------------------------------------------------- */
+
+static void row_terms(const void *user, const nf_anchor *anchor, nf_anchor_terms *out) {
+    const nf_target_terms *terms = user;
+    const double weight = nf_target_row_weight(terms->rule, anchor->row);
+    const nf_softmax_row negative = sum_of_side(terms, anchor, NF_NEGATIVE);
+    const nf_softmax_row positive = sum_of_side(terms, anchor, NF_POSITIVE);
+    nf_anchor_numbers numbers;
+    bool counts;
+    const double value = nf_anchor_term(terms->loss, &negative, &positive, &numbers, &counts);
+    out->terms = counts;
+    out->weight = counts ? weight : 0;
+    out->active = weight * value > 0;
+    if (terms->loss->reduction == NF_REDUCE_MEAN_NONZERO && !(value > 0)) return;
+    out->value = weight * value;
+    for (int side = NF_NEGATIVE; side <= NF_POSITIVE; side++) {
+        add_slopes(terms, anchor, side, &numbers, weight, out);
+    }
+}
+
+/* ---- a term per positive pair ------------------------------------------------------------------ */
+
+/* The weight of the anchor's terms, but for those of its pairs; with mean-anchors over the sum of its
+ * targets. */
+static double share_of(const nf_target_terms *terms, const nf_anchor *anchor) {
+    const double weight = nf_target_row_weight(terms->rule, anchor->row);
+    double targets = 0;
+    if (terms->loss->reduction != NF_REDUCE_MEAN_ANCHORS) return weight;
+    for (size_t k = 0; k < anchor->positives; k++) targets += anchor->target[anchor->positive[k]];
+    return targets > 0 ? weight / targets : 0;
+}
+
+/* lifted structure's first pass: what an anchor needs to know of the others. */
+static void gather(const void *user, const nf_anchor *anchor, nf_anchor_terms *out) {
+    const nf_target_terms *terms = user;
+    const nf_softmax_row negative = sum_of_side(terms, anchor, NF_NEGATIVE);
+    (void)out;
+    terms->log_sum[anchor->row] = nf_log_sum(&negative);
+    terms->share[anchor->row] = share_of(terms, anchor);
+}
+
+void nf_target_pair_terms(const void *user, const nf_anchor *anchor, nf_anchor_terms *out) {
+    const nf_target_terms *terms = user;
+    const bool lifted = terms->loss->kind == NF_KIND_LIFTED;
+    const nf_softmax_row negative = sum_of_side(terms, anchor, NF_NEGATIVE);
+    const double log_sum = nf_log_sum(&negative), share = share_of(terms, anchor);
+    const double row_weight = nf_target_row_weight(terms->rule, anchor->row);
+    double pull = 0; /* d value / d log_sum, for lifted structure from the pair's other end too */
+    for (size_t k = 0; k < anchor->positives; k++) {
+        const size_t c = anchor->positive[k], other = anchor->item[c];
+        const double mass = mass_of(anchor, NF_POSITIVE, c), weight = share * mass;
+        const nf_positive pair =
+            nf_positive_term(terms->loss, &terms->softmax, anchor->t[c], log_sum,
+                             lifted ? terms->log_sum[other] : -(double)INFINITY);
+        const bool active = weight * pair.value > 0;
+        out->value += mass > 0 ? weight * pair.value : 0;
+        out->slope[c] += mass > 0 ? weight * pair.slope : 0;
+        out->terms++;
+        out->active += active;
+        out->weight += row_weight * mass;
+        out->mass += anchor->target[c];
+        out->active_mass += active ? anchor->target[c] : 0;
+        if (mass > 0) pull += (weight + (lifted ? terms->share[other] * mass : 0)) * pair.pull[0];
+    }
+    if (!(negative.pairs > 0)) return;
+    const nf_anchor_numbers numbers = {.shift[NF_NEGATIVE] = negative.peak,
+                                       .factor[NF_NEGATIVE] = pull / negative.sum};
+    add_slopes(terms, anchor, NF_NEGATIVE, &numbers, 1, out);
+}
+
+/* ---- triplets ---------------------------------------------------------------------------------- */
+
+typedef struct nf_target_triplets {
+    nf_anchor_fn anchor;
+    const void *loss; /* of the function */
+    const nf_target_rule *rule;
+} nf_target_triplets;
+
+static void triplets(const void *user, const nf_anchor *anchor, nf_anchor_terms *out) {
+    const nf_target_triplets *own = user;
+    own->anchor(own->loss, anchor, out);
+    if (own->rule->row_weight == NULL) return;
+    const double weight = nf_target_row_weight(own->rule, anchor->row);
+    for (size_t c = 0; c < anchor->m; c++) out->slope[c] *= weight;
+    out->value *= weight;
+    out->weight *= weight;
+    if (!(weight > 0)) out->active = 0;
+}
+
+static nf_status run_triplets(nf_context *context, nf_anchored_job *anchored,
+                              nf_loss_result *result) {
+    const nf_loss *loss = ((const nf_target_terms *)anchored->loss)->loss;
+    const nf_triplet_terms triplet = {loss->neg_margin, loss->smooth != 0};
+    const nf_margin_terms margin = {loss->neg_margin, &loss->beta, false};
+    const bool is_margin = loss->kind == NF_KIND_MARGIN;
+    const nf_target_triplets own = {
+        .anchor = is_margin ? nf_margin_anchor : nf_triplet_choice(loss->triplets),
+        .loss = is_margin ? (const void *)&margin : (const void *)&triplet,
+        .rule = anchored->rule};
+    anchored->anchor = triplets;
+    anchored->loss = &own;
+    return nf_anchored_run(context, anchored, result);
+}
+
+/* ---- the run ----------------------------------------------------------------------------------- */
+
+static nf_status gather_rows(nf_context *context, const nf_anchored_job *anchored,
+                             nf_target_terms *terms) {
+    nf_tiled_side side = *anchored->a;
+    nf_anchored_job job = *anchored;
+    nf_loss_result unused;
+    const size_t rows = side.x.rows;
+    nf_status status = nf_scratch(context, &terms->log_sum, rows, 2 * sizeof(double), "log sums");
+    if (status != NF_OK) return status;
+    terms->share = terms->log_sum + rows;
+    side.gradient = (nf_matrix_out){0};
+    job.a = job.b = &side;
+    job.anchor = gather;
+    return nf_anchored_run(context, &job, &unused);
+}
+
+void nf_target_count(const nf_tiled_job *job, nf_loss_result *result) {
+    const bool active = result->active_terms > 0;
+    result->active_negative = active ? job->pairs[NF_NEGATIVE] : 0;
+    result->active_positive = active && result->has_stats ? job->pairs[NF_POSITIVE] : 0;
+    result->coincident_negatives = 0;
+}
+
+nf_status nf_target_run(nf_context *context, const nf_tiled_job *job, const nf_target_rule *rule,
+                        nf_loss_result *result) {
+    const nf_loss *loss = job->loss;
+    const bool pairs = loss->kind == NF_KIND_NT_XENT || loss->kind == NF_KIND_LIFTED;
+    nf_target_terms terms = {.loss = loss, .rule = rule, .softmax = nf_softmax_exponents(loss)};
+    nf_anchored_job anchored =
+        nf_anchored_of(job, pairs ? nf_target_pair_terms : row_terms, &terms);
+    anchored.split = nf_target_split;
+    anchored.rule = rule;
+    anchored.weighted = rule->pair_weight.data != NULL;
+    if (loss->kind == NF_KIND_TRIPLET || loss->kind == NF_KIND_MARGIN) {
+        return run_triplets(context, &anchored, result);
+    }
+    nf_status status = NF_OK;
+    anchored.by_mass = pairs;
+    anchored.lone = nf_softmax_has_terms(loss, job->pairs);
+    if (loss->kind == NF_KIND_LIFTED) status = gather_rows(context, &anchored, &terms);
+    if (status == NF_OK) status = nf_anchored_run(context, &anchored, result);
+    if (status == NF_OK) nf_target_count(job, result);
+    return status;
+}

@@ -1,0 +1,23 @@
+/* Losses of anchors under targets as plain loops in long double, written from their formulas; they share
+ * nothing with the engine. */
+#ifndef NF_TEST_TARGET_REFERENCE_H
+#define NF_TEST_TARGET_REFERENCE_H
+
+#include "nearfar/loss.h"
+
+typedef struct target_problem {
+    nf_loss loss;
+    size_t n, d; /* at most 64 columns */
+    const double *x;
+    const double *y; /* (n, n) targets, both triangles; -1: no pair */
+    const double *u; /* (n, n) weights of pairs */
+    const double *v; /* (n) weights of rows */
+    const int *in;   /* (n) whether the row is labelled */
+} target_problem;
+
+long double target_reference(const target_problem *problem);
+
+/* Its gradient (n, d) by differences; what circle loss holds constant is held. */
+void target_reference_gradient(const target_problem *problem, double *gradient);
+
+#endif
