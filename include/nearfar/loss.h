@@ -266,18 +266,20 @@ NF_API NF_MUST_USE nf_status nf_loss_batch(nf_context *context, const nf_loss *l
                                            nf_matrix_out gradient);
 
 /* The boundary beta of a loss of kind margin as something to learn: one for all classes, or one per
- * class in the order of nf_partition (first appearance). It stands for loss->beta. */
+ * class. It stands for loss->beta. */
 typedef struct nf_margin_beta {
     const double *beta; /* (count), finite */
-    size_t count;       /* 1, or the number of classes */
+    size_t count;       /* 1, or the number of classes; any number with by_label */
     double nu;          /* >= 0: adds nu beta to the value; with one per class nu times the sum of
                            the anchors' beta over all triplets, divided as the terms are; nothing
                            without triplets */
     double *gradient;   /* out (count): d value / d beta; or NULL */
+    int by_label; /* whose beta[k] is: of the k-th class of nf_partition (0), or of label k (1):
+                           labels are then 0 .. count - 1, and classes without a row have gradient 0 */
 } nf_margin_beta;
 
 /* nf_loss_batch for kind margin with the gradient of beta. Errors as there; NF_ERR_ARG for another
- * kind, a count that is neither 1 nor the number of classes. */
+ * kind, a count that is neither 1 nor the number of classes, a label without a beta. */
 NF_API NF_MUST_USE nf_status nf_loss_margin(nf_context *context, const nf_loss *loss, nf_matrix x,
                                             nf_labels labels, const nf_margin_beta *beta,
                                             nf_loss_result *result, nf_matrix_out gradient);
@@ -315,6 +317,13 @@ NF_API NF_MUST_USE nf_status nf_loss_reference(nf_context *context, const nf_los
                                                const nf_loss_sets *sets, nf_loss_result *result,
                                                nf_matrix_out query_gradient,
                                                nf_matrix_out reference_gradient);
+
+/* nf_loss_reference for kind margin with the gradient of beta: anchors are rows of the query set, and
+ * the classes that a beta per class belongs to those of query_labels followed by reference_labels.
+ * Errors as nf_loss_margin. */
+NF_API NF_MUST_USE nf_status nf_loss_margin_reference(
+    nf_context *context, const nf_loss *loss, const nf_loss_sets *sets, const nf_margin_beta *beta,
+    nf_loss_result *result, nf_matrix_out query_gradient, nf_matrix_out reference_gradient);
 
 #ifdef __cplusplus
 }

@@ -1,4 +1,6 @@
 /* Query x reference. Both sets' labels are numbered together; each set is taken in class order. */
+#include "loss/reference.h"
+
 #include "loss/arguments.h"
 #include "loss/kinds.h"
 #include "pairs/pairs.h"
@@ -66,12 +68,6 @@ static void subtract_excluded(const nf_item *items, size_t count, uint64_t pairs
 }
 
 /* ---- sets ------------------------------------------------------------------------------------- */
-
-typedef struct nf_sets_state {
-    nf_partition *partition; /* of query labels followed by reference labels */
-    nf_tiled_side side[2];
-    uint64_t pairs[2];
-} nf_sets_state;
 
 static nf_status number_labels(nf_context *context, const nf_loss_sets *sets,
                                nf_sets_state *state) {
@@ -179,39 +175,48 @@ static nf_status check_sets(nf_context *context, const nf_loss_sets *sets) {
     return status;
 }
 
-nf_status nf_loss_reference(nf_context *context, const nf_loss *loss, const nf_loss_sets *sets,
-                            nf_loss_result *result, nf_matrix_out query_gradient,
-                            nf_matrix_out reference_gradient) {
-    nf_scope scope = nf_scope_enter(context);
-    nf_sets_state state = {0};
+nf_status nf_sets_prepare(nf_context *context, const nf_loss *loss, const nf_loss_sets *sets,
+                          const nf_loss_result *result, nf_matrix_out query_gradient,
+                          nf_matrix_out reference_gradient, nf_sets_state *state) {
+    *state = (nf_sets_state){0};
     nf_status status = nf_loss_check(context, loss);
     if (status == NF_OK) status = nf_check_result(context, result);
     if (status == NF_OK) status = nf_kind_check_reduced(context, loss);
     if (status == NF_OK) status = check_sets(context, sets);
+    if (status != NF_OK) return status;
+    const nf_matrix x[2] = {sets->query, sets->reference};
+    const nf_matrix_out gradient[2] = {query_gradient, reference_gradient};
+    const char *const x_name[2] = {"query", "reference"};
+    const char *const name[2] = {"query_gradient", "reference_gradient"};
+    status = nf_check_gradients(context, gradient, name, x, x_name);
+    if (status == NF_OK) status = number_labels(context, sets, state);
+    if (status != NF_OK) return status;
+    size_t n = sets->query.rows, total = n + sets->reference.rows;
+    state->side[0] = (nf_tiled_side){.x = sets->query, .gradient = query_gradient};
+    state->side[1] = (nf_tiled_side){.x = sets->reference, .gradient = reference_gradient};
+    status = collect(context, state->partition, 0, n, sets->query_ids, &state->side[0]);
     if (status == NF_OK) {
-        const nf_matrix x[2] = {sets->query, sets->reference};
-        const nf_matrix_out gradient[2] = {query_gradient, reference_gradient};
-        const char *const x_name[2] = {"query", "reference"};
-        const char *const name[2] = {"query_gradient", "reference_gradient"};
-        status = nf_check_gradients(context, gradient, name, x, x_name);
+        status = collect(context, state->partition, n, total, sets->reference_ids, &state->side[1]);
     }
-    if (status == NF_OK) status = number_labels(context, sets, &state);
+    return status == NF_OK ? count_pairs(context, state) : status;
+}
+
+nf_tiled_job nf_sets_job(const nf_loss *loss, nf_sets_state *state) {
+    return (nf_tiled_job){.loss = loss,
+                          .a = &state->side[0],
+                          .b = &state->side[1],
+                          .pairs = {state->pairs[0], state->pairs[1]}};
+}
+
+nf_status nf_loss_reference(nf_context *context, const nf_loss *loss, const nf_loss_sets *sets,
+                            nf_loss_result *result, nf_matrix_out query_gradient,
+                            nf_matrix_out reference_gradient) {
+    nf_scope scope = nf_scope_enter(context);
+    nf_sets_state state;
+    nf_status status =
+        nf_sets_prepare(context, loss, sets, result, query_gradient, reference_gradient, &state);
     if (status == NF_OK) {
-        size_t n = sets->query.rows, total = n + sets->reference.rows;
-        state.side[0] = (nf_tiled_side){.x = sets->query, .gradient = query_gradient};
-        state.side[1] = (nf_tiled_side){.x = sets->reference, .gradient = reference_gradient};
-        status = collect(context, state.partition, 0, n, sets->query_ids, &state.side[0]);
-        if (status == NF_OK) {
-            status =
-                collect(context, state.partition, n, total, sets->reference_ids, &state.side[1]);
-        }
-    }
-    if (status == NF_OK) status = count_pairs(context, &state);
-    if (status == NF_OK) {
-        nf_tiled_job job = {.loss = loss,
-                            .a = &state.side[0],
-                            .b = &state.side[1],
-                            .pairs = {state.pairs[0], state.pairs[1]}};
+        const nf_tiled_job job = nf_sets_job(loss, &state);
         status = nf_kind_run(loss->kind)(context, &job, result);
     }
     return nf_scope_leave(context, scope, status);

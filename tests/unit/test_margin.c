@@ -17,7 +17,7 @@ static void beta_has_the_gradient_of_differences(void **state) {
         assert_ok(context, nf_loss_preset(context, "margin", &loss));
         loss.reduction = reductions[k % 3];
         double values[C] = {1.1, 1.25, 0.9, 1.3}, slope[C], unused[C];
-        nf_margin_beta beta = {values, k < 6 ? 1 : C, k % 2 ? 0.3 : 0, slope};
+        nf_margin_beta beta = {values, k < 6 ? 1 : C, k % 2 ? 0.3 : 0, slope, 0};
         nf_matrix view = nf_matrix_f64(x, N, D);
         nf_labels own = {labels, N, 1};
         nf_loss_result r, up, down;
@@ -59,7 +59,7 @@ static void equal_betas_are_one(void **state) {
     double one = 1.2, three[3] = {1.2, 1.2, 1.2}, slope, slopes[3];
     float gradient[2][60];
     nf_loss_result r[2];
-    nf_margin_beta beta[2] = {{&one, 1, 0, &slope}, {three, 3, 0, slopes}};
+    nf_margin_beta beta[2] = {{&one, 1, 0, &slope, 0}, {three, 3, 0, slopes, 0}};
     for (int k = 0; k < 2; k++) {
         assert_ok(context, nf_loss_margin(context, &loss, nf_matrix_f32(x, 30, 2),
                                           (nf_labels){labels, 30, 1}, &beta[k], &r[k],
@@ -83,7 +83,7 @@ static void wrong_arguments_are_named(void **state) {
     assert_ok(context, nf_loss_preset(context, "triplet", &triplet));
     assert_ok(context, nf_loss_preset(context, "margin", &margin));
     double values[3] = {1, NAN, 2};
-    nf_margin_beta beta = {values, 3, 0, NULL};
+    nf_margin_beta beta = {values, 3, 0, NULL, 0};
     nf_matrix_out none = {0};
     assert_fails(context, nf_loss_margin(context, &margin, view, own, &beta, &r, none), NF_ERR_ARG,
                  "2 classes");
@@ -117,7 +117,7 @@ static nf_status run_once(nf_context *context, void *user) {
     nf_status status = nf_loss_preset(context, "margin", &loss);
     if (status != NF_OK) return status;
     const double value = 1.1;
-    nf_margin_beta beta = {&value, 1, 0, &c->out.beta};
+    nf_margin_beta beta = {&value, 1, 0, &c->out.beta, 0};
     return nf_loss_margin(context, &loss, nf_matrix_f32(c->x, 40, 3), (nf_labels){c->labels, 40, 1},
                           &beta, &c->out.result, nf_matrix_out_f32(c->out.gradient, 40, 3));
 }
