@@ -54,8 +54,7 @@ static void betas_by_label_are_those_of_the_classes(void **state) {
                              (nf_matrix_out){by_class.out.gradient, NF_FLOAT32, N, D, D}));
     assert_true(by_class.out.result.active_terms > 0);
     assert_memory_equal(&by_label.out.result, &by_class.out.result, sizeof by_class.out.result);
-    assert_memory_equal(by_label.out.gradient, by_class.out.gradient,
-                        sizeof by_class.out.gradient);
+    assert_memory_equal(by_label.out.gradient, by_class.out.gradient, sizeof by_class.out.gradient);
     const double *slope = by_label.out.beta, *expected = by_class.out.beta;
     assert_true(slope[5] == expected[0] && slope[3] == expected[1] && slope[1] == expected[2] &&
                 slope[2] == expected[3] && slope[5] != 0);
@@ -129,8 +128,7 @@ static void references_of_another_kind_are_refused(void **state) {
     const nf_matrix_out none = {0};
     const nf_margin_beta beta = {betas, LABELS, 0, NULL, 1};
     assert_ok(context, nf_loss_preset(context, "triplet", &triplet));
-    assert_fails(context,
-                 nf_loss_margin_reference(context, &triplet, &sets, &beta, &r, none, none),
+    assert_fails(context, nf_loss_margin_reference(context, &triplet, &sets, &beta, &r, none, none),
                  NF_ERR_ARG, "kind triplet");
     nf_loss margin;
     assert_ok(context, nf_loss_preset(context, "margin", &margin));
