@@ -246,6 +246,12 @@ class Loss:
         reference_labels: ArrayLike, query_ids: ArrayLike | None = None,
         reference_ids: ArrayLike | None = None, *, gradient: bool = True,
     ) -> LossResult: ...
+    def _with_beta(
+        self, query: ArrayLike, query_labels: ArrayLike, reference: ArrayLike | None = None,
+        reference_labels: ArrayLike | None = None, query_ids: ArrayLike | None = None,
+        reference_ids: ArrayLike | None = None, beta: ArrayLike | None = None,
+        nu: float | None = None, by_label: bool = False, gradient: bool = True,
+    ) -> tuple[LossResult, NDArray[np.float64]]: ...
     def _targets(
         self, x: ArrayLike, labels: ArrayLike | None = None, offsets: ArrayLike | None = None,
         set_labels: ArrayLike | None = None, soft: ArrayLike | None = None,
@@ -362,12 +368,6 @@ def sample_pairs(
     labels: ArrayLike, count: SupportsIndex, *, positive_fraction: float = 0.5,
     replace: bool = True, seed: SupportsIndex = 0, unlabelled: Literal[-1] | None = -1,
 ) -> Pairs: ...
-def margin_loss(
-    x: ArrayLike, labels: ArrayLike, beta: ArrayLike, *, margin: float | None = None,
-    nu: float | None = None, metric: _Metric | None = None, normalize: bool | None = None,
-    reduction: _Reduction | None = None, gradient: bool = True,
-    unlabelled: Literal[-1] | None = -1,
-) -> tuple[LossResult, NDArray[np.float64]]: ...
 def mine(
     x: ArrayLike, labels: ArrayLike, miner: str, *, metric: _Metric | None = None,
     normalize: bool | None = None, pos_margin: float | None = None,

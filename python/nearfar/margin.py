@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
+from .anchor_losses import MarginLoss
 
 
 class MarginResult(NamedTuple):
@@ -21,9 +22,10 @@ class MarginResult(NamedTuple):
 
 def margin_loss(
     x: ArrayLike, labels: ArrayLike, beta: ArrayLike = 1.2, *, margin: float = 0.2,
-    nu: float = 0.0,
+    nu: float = 0.0, by_label: bool = False,
     metric: Literal["euclidean", "sqeuclidean", "cosine", "dot", "cityblock"] = "euclidean",
-    normalize: bool = True, reduction: Literal["mean-nonzero", "mean", "sum"] = "mean-nonzero",
+    normalize: bool = True, scale: float = 1.0,
+    reduction: Literal["mean-nonzero", "mean", "sum"] = "mean-nonzero",
     gradient: bool = True, unlabelled: Literal[-1] | None = -1,
 ) -> MarginResult:
     """Margin loss over all triplets, with the gradient of its boundary beta.
@@ -38,8 +40,11 @@ def margin_loss(
     x (n, d), labels (n).
     beta: a number, or an array (c) with one for the anchors of each class, classes in the order of
         ``nearfar.partition(labels).labels``.
+    by_label: beta[k] is that of label k instead; labels are then 0 .. c - 1, and classes without a
+        row have gradient 0.
     nu: adds nu * beta to the value; with one beta per class nu times the sum of the anchors' beta over
         all triplets, divided as the terms are.
+    scale: factor of the terms.
     reduction: ``mean-nonzero`` divides the sum by the number of parts above 0
         (pytorch-metric-learning's DivisorReducer), ``mean`` by the number of triplets.
 
@@ -51,9 +56,9 @@ def margin_loss(
     shape = np.shape(beta)
     if len(shape) > 1:
         raise ValueError(f"beta has shape {shape}: it must be a number or an array (c)")
-    result, slope = _core.margin_loss(
-        x, labels, np.atleast_1d(np.asarray(beta, np.float64)), margin=margin, nu=nu,
-        metric=metric, normalize=normalize, reduction=reduction, gradient=gradient,
-        unlabelled=unlabelled)
+    loss = MarginLoss(margin, metric=metric, normalize=normalize, scale=scale,
+                      reduction=reduction, unlabelled=unlabelled)
+    result, slope = loss._with_beta(x, labels, beta=np.atleast_1d(np.asarray(beta, np.float64)),
+                                    nu=nu, by_label=by_label, gradient=gradient)
     return MarginResult(result.value, result.grad, slope if shape else float(slope[0]),
                         result.counts)

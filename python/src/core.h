@@ -167,7 +167,6 @@ CORE_FUNCTION(core_partition);
 CORE_FUNCTION(core_class_indices);
 CORE_FUNCTION(core_pair_indices);
 CORE_FUNCTION(core_sample_pairs);
-CORE_FUNCTION(core_margin_loss);
 CORE_FUNCTION(core_mine);
 CORE_FUNCTION(core_mine_hard);
 CORE_FUNCTION(core_loss);

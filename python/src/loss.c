@@ -406,6 +406,8 @@ static PyMethodDef loss_methods[] = {
      "Returns LossResult with grad = (gradient of query, gradient of reference)."},
     {"_targets", (PyCFunction)(void (*)(void))core_loss_targets, METH_FASTCALL | METH_KEYWORDS,
      "The loss under targets that are arrays: what ContrastiveLoss.targets calls."},
+    {"_with_beta", (PyCFunction)(void (*)(void))core_loss_with_beta, METH_FASTCALL | METH_KEYWORDS,
+     "(result, gradient of beta) of a margin loss: what margin_loss calls."},
     {NULL, NULL, 0, NULL}};
 
 static PyType_Slot loss_slots[] = {{Py_tp_new, (void *)loss_new},

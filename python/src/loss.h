@@ -17,6 +17,17 @@ PyObject *core_gradient_pair(int wanted, PyObject **first, const core_matrix *a,
 /* Operations of so many pairs, roughly. */
 static inline double core_loss_work(double pairs, size_t d) { return 6 * pairs * (double)(d + 8); }
 
+/* Query x reference: value[] is query, query_labels, reference, reference_labels, query_ids,
+ * reference_ids; released also after a failure. */
+typedef struct core_sets {
+    core_matrix query, reference;
+    core_vector query_labels, reference_labels, query_ids, reference_ids;
+    nf_loss_sets sets;
+} core_sets;
+
+int core_sets_get(core_loss_object *self, PyObject *const *value, core_sets *form);
+void core_sets_release(core_sets *form);
+
 PyObject *core_loss_pairs(PyObject *object, PyObject *const *args, Py_ssize_t nargs,
                           PyObject *keywords);
 PyObject *core_loss_rows(PyObject *object, PyObject *const *args, Py_ssize_t nargs,
@@ -25,5 +36,7 @@ PyObject *core_loss_reference(PyObject *object, PyObject *const *args, Py_ssize_
                               PyObject *keywords);
 PyObject *core_loss_targets(PyObject *object, PyObject *const *args, Py_ssize_t nargs,
                             PyObject *keywords);
+PyObject *core_loss_with_beta(PyObject *object, PyObject *const *args, Py_ssize_t nargs,
+                              PyObject *keywords);
 
 #endif

@@ -211,13 +211,7 @@ static const char *const reference_names[] = {
     "query_ids", "reference_ids", "gradient",  NULL};
 static const core_signature reference_signature = {"reference", 6, 4, reference_names};
 
-typedef struct reference_form {
-    core_matrix query, reference;
-    core_vector query_labels, reference_labels, query_ids, reference_ids;
-    nf_loss_sets sets;
-} reference_form;
-
-static int ids_get(core_state *state, PyObject *const *value, reference_form *form) {
+static int ids_get(core_state *state, PyObject *const *value, core_sets *form) {
     if (core_given(value[4]) != core_given(value[5])) {
         PyErr_SetString(PyExc_TypeError, "query_ids and reference_ids go together: give both");
         return -1;
@@ -234,7 +228,7 @@ static int ids_get(core_state *state, PyObject *const *value, reference_form *fo
 }
 
 /* Names must be numbered together, or the first class of either side would be one class. */
-static int both_labels_get(core_state *state, PyObject *const *value, reference_form *form) {
+static int both_labels_get(core_state *state, PyObject *const *value, core_sets *form) {
     if (core_labels_get(state, value[1], "query_labels", &form->query_labels) < 0 ||
         core_labels_get(state, value[3], "reference_labels", &form->reference_labels) < 0) {
         return -1;
@@ -254,7 +248,7 @@ static int both_labels_get(core_state *state, PyObject *const *value, reference_
     return failed ? -1 : 0;
 }
 
-static int reference_get(core_loss_object *self, PyObject *const *value, reference_form *form) {
+int core_sets_get(core_loss_object *self, PyObject *const *value, core_sets *form) {
     core_state *state = self->state;
     if (core_matrix_get(state, value[0], "query", &form->query) < 0 ||
         core_matrix_get(state, value[2], "reference", &form->reference) < 0 ||
@@ -274,7 +268,7 @@ static int reference_get(core_loss_object *self, PyObject *const *value, referen
     return 0;
 }
 
-static void reference_release(reference_form *form) {
+void core_sets_release(core_sets *form) {
     core_vector_release(&form->reference_ids);
     core_vector_release(&form->query_ids);
     core_vector_release(&form->reference_labels);
@@ -288,10 +282,10 @@ PyObject *core_loss_reference(PyObject *object, PyObject *const *args, Py_ssize_
     core_loss_object *self = (core_loss_object *)object;
     core_state *state = self->state;
     PyObject *value[7] = {NULL}, *first = NULL, *second = NULL, *both = NULL, *answer = NULL;
-    reference_form form = {0};
+    core_sets form = {0};
     int wanted = 1, failed = 0;
     if (core_arguments(&reference_signature, args, nargs, keywords, value) < 0 ||
-        core_flag(value[6], "gradient", &wanted) < 0 || reference_get(self, value, &form) < 0) {
+        core_flag(value[6], "gradient", &wanted) < 0 || core_sets_get(self, value, &form) < 0) {
         goto done;
     }
     nf_matrix_out query_out, reference_out;
@@ -313,6 +307,6 @@ done:
     Py_XDECREF(both);
     Py_XDECREF(second);
     Py_XDECREF(first);
-    reference_release(&form);
+    core_sets_release(&form);
     return answer;
 }

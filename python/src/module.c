@@ -68,7 +68,6 @@ static PyMethodDef functions[] = {
     FUNCTION("class_indices", core_class_indices, core_doc_class_indices),
     FUNCTION("pair_indices", core_pair_indices, core_doc_pair_indices),
     FUNCTION("sample_pairs", core_sample_pairs, core_doc_sample_pairs),
-    FUNCTION("margin_loss", core_margin_loss, NULL),
     FUNCTION("mine", core_mine, NULL),
     FUNCTION("mine_hard", core_mine_hard, NULL),
     FUNCTION("loss", core_loss, core_doc_loss),
