@@ -1,8 +1,9 @@
 """The operators behind nearfar.torch: `nearfar::` in torch.ops.
 
-    loss            value and gradients of one form of the contrastive family
+    loss            value and gradients of one form of a loss
     loss_pull       gradients of the terms (reduction none) for a gradient from above
-    loss_twice      Hessian-vector products of either
+    loss_twice      Hessian-vector products of either, contrastive family only
+    margin          value of a margin loss, its gradients and that of beta
     distances       a matrix of distances; distances_pull and distances_twice its derivatives
     pair_distances  distances of a list of pairs
     pair_indices    pairs by label
@@ -25,8 +26,10 @@ from functools import lru_cache
 
 import torch
 
-from . import _core, _torch_tiles as tiles
-from .losses import ContrastiveLoss
+from .. import _core
+from . import _tiles as tiles
+from ..anchor_losses import CLASSES
+from ..losses import ContrastiveLoss
 
 _LIBRARY = torch.library.Library("nearfar", "DEF")
 _FORM = "Tensor x, Tensor? y, Tensor? a, Tensor? b, Tensor? c, Tensor? w"
@@ -103,7 +106,12 @@ def _plain(x, y):
 
 @lru_cache(maxsize=256)
 def _loss_of(spec):
-    return ContrastiveLoss(**json.loads(spec))
+    options = json.loads(spec)
+    anchored = CLASSES.get(options["preset"])
+    if anchored is None:
+        return ContrastiveLoss(**options)
+    del options["preset"]
+    return anchored(**options)
 
 
 def _array(tensor):
@@ -117,6 +125,28 @@ def _array(tensor):
 
 def _nothing(x):
     return x.new_empty(0)
+
+
+# ---- what only the contrastive family has -------------------------------------------------------
+
+
+def refuse_device(loss, x, y=None, what=""):
+    """The tiles know the contrastive family alone; meta tensors have shapes only."""
+    if _on_engine(x) or (x.is_meta and not what):
+        return
+    rows = "rows.cpu(), labels.cpu()" if y is None else "the rows and labels of both sets, .cpu()"
+    what = what and f" {what} of"
+    raise NotImplementedError(
+        f"the rows are on {x.device}:{what} {type(loss).__name__} is computed on the CPU only: pass "
+        f"{rows}, whose gradient comes back to {x.device}"
+        + ("" if what else ", or use ContrastiveLoss, which works on any device"))
+
+
+def _refuse_second(loss):
+    if loss.kind != "contrastive":
+        raise NotImplementedError(
+            f"{type(loss).__name__} has no second derivatives: differentiate it once, without "
+            "create_graph or nested torch.func transforms; ContrastiveLoss has them")
 
 
 # ---- checks of the tiled path, in the engine's words -------------------------------------------
@@ -251,6 +281,7 @@ def _loss_pull(x, y, a, b, c, w, upstream, spec, form, encoding):
 def _loss_twice(x, y, a, b, c, w, upstream, vx, vy, spec, form, encoding):
     """(Hessian times v by x, by y, change of the terms along v); sums in float64."""
     loss, kind = _loss_of(spec), tiles.wide(x)
+    _refuse_second(loss)
     x2, y2, up = (t if t is None else t.to(kind) for t in (x, y, upstream))
     v = [vx.to(kind)] + ([] if y is None else [vy.to(kind)])
     _, _, second, change = _tiled(x2, y2, a, b, c, w, loss, form, encoding, up, v)
@@ -259,6 +290,7 @@ def _loss_twice(x, y, a, b, c, w, upstream, vx, vy, spec, form, encoding):
 
 
 def _loss_twice_fake(x, y, a, b, c, w, upstream, vx, vy, spec, form, encoding):
+    _refuse_second(_loss_of(spec))
     change = _nothing(x) if upstream is None else x.new_empty(upstream.shape)
     return *_pull_fake(x, y), change
 
@@ -401,6 +433,59 @@ def loss(x, y, a, b, c, w, spec, form, encoding):
 def terms(*inputs):
     """The terms of reduction none."""
     return _apply(_Terms, *inputs)
+
+
+# ---- the margin loss with its boundary as a tensor ----------------------------------------------
+
+
+def with_beta(loss, x, y, a, b, c, w, beta, nu, by_label, gradient=True):
+    """(LossResult, gradient of beta) of the engine."""
+    return loss._with_beta(_array(x), _array(a), _array(y), _array(b), _array(c), _array(w),
+                           beta=_array(beta.double().reshape(-1)), nu=nu, by_label=by_label,
+                           gradient=gradient)
+
+
+def _margin(x, y, a, b, c, w, beta, spec, nu, by_label):
+    result, slope = with_beta(_loss_of(spec), x, y, a, b, c, w, beta, nu, by_label)
+    grad = result.grad if y is not None else (result.grad,)
+    return (x.new_full((), result.value), *_two(x, [torch.from_numpy(g) for g in grad]),
+            torch.from_numpy(slope).reshape(beta.shape).to(beta.dtype))
+
+
+def _margin_fake(x, y, a, b, c, w, beta, spec, nu, by_label):
+    return x.new_empty(()), *_pull_fake(x, y), beta.new_empty(beta.shape)
+
+
+_define(f"margin({_FORM}, Tensor beta, str spec, float nu, bool by_label) "
+        "-> (Tensor, Tensor, Tensor, Tensor)", _margin, _margin_fake)
+
+
+class _Margin(_Function):
+    @staticmethod
+    def forward(x, y, a, b, c, w, beta, spec, nu, by_label):
+        return _ops.margin(x, y, a, b, c, w, beta, spec, nu, by_label)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.spec, ctx.two_sets = inputs[7], inputs[1] is not None
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*output[1:])
+
+    @staticmethod
+    def backward(ctx, d_value, *of_gradients):
+        # Dynamo hands zeros down for gradients that nobody asked for, and refuses second derivatives.
+        if not torch.compiler.is_compiling() and any(g is not None for g in of_gradients):
+            _refuse_second(_loss_of(ctx.spec))
+        gx, gy, slope = ctx.saved_tensors
+        if d_value is None:
+            return (None,) * 10
+        gy = gy * d_value if ctx.two_sets else None
+        return gx * d_value, gy, *[None] * 4, slope * d_value.to(slope.dtype), None, None, None
+
+
+def margin(*inputs):
+    """The value of a margin loss; beta takes a gradient too."""
+    return _apply(_Margin, *inputs)[0]
 
 
 # ---- matrices of distances ----------------------------------------------------------------------
