@@ -172,17 +172,17 @@ static void fill_classes(nf_tile *tile) {
     }
 }
 
+/* Pairs of equal ids. */
 static void mark_not_pairs(nf_tile *tile) {
     const size_t ld = tile->engine->ld;
-    bool ids = tile->a->ids != NULL && tile->b->ids != NULL;
-    tile->has_skip = tile->diagonal || ids;
+    tile->has_skip = tile->a->ids != NULL && tile->b->ids != NULL;
     if (!tile->has_skip) return;
     memset(tile->skip, NF_VALID, tile->rows * ld);
     for (size_t r = 0; r < tile->rows; r++) {
-        unsigned char *skip = tile->skip + r * ld;
-        if (tile->diagonal) memset(skip, NF_NOT_A_PAIR, r + 1);
-        for (size_t c = 0; ids && c < tile->cols; c++) {
-            if (tile->a->ids[tile->i + r] == tile->b->ids[tile->j + c]) skip[c] = NF_NOT_A_PAIR;
+        for (size_t c = 0; c < tile->cols; c++) {
+            if (tile->a->ids[tile->i + r] == tile->b->ids[tile->j + c]) {
+                tile->skip[r * ld + c] = NF_NOT_A_PAIR;
+            }
         }
     }
 }

@@ -249,17 +249,28 @@ static nf_status finish_group(nf_context *context, nf_tiled_state *state, nf_gro
     return NF_OK;
 }
 
-/* Gradients in their type, each row where its sums were. */
+/* The first row with a gradient that its type cannot hold. */
+static size_t row_out_of_range(const nf_tiled_side *side, const void *gradient) {
+    const size_t d = side->x.cols;
+    for (size_t i = 0; i < side->count * d; i++) {
+        const double own = side->x.type == NF_FLOAT32 ? (double)((const float *)gradient)[i]
+                                                      : ((const double *)gradient)[i];
+        if (!isfinite(own)) return side->order[i / d];
+    }
+    return 0;
+}
+
+/* Gradients in their type, one row after the other, where their sums were. */
 static nf_status round_gradients(nf_context *context, const nf_tiled_state *state) {
     for (int s = 0; s < state->sets; s++) {
         const nf_tiled_side *side = side_of(state, s);
-        const nf_kernels *kernels = nf_kernels_get(context, side->x.type);
-        const size_t d = side->x.cols;
-        for (size_t r = 0; state->sum[s] != NULL && r < side->count; r++) {
-            double *row = state->sum[s] + r * d;
-            if (kernels->narrow(row, row, state->factor, d)) continue;
-            return nf_gradient_range_error(context, "the gradient", side->x.type, side->order[r]);
+        double *sum = state->sum[s];
+        if (sum == NULL || nf_kernels_get(context, side->x.type)
+                               ->narrow(sum, sum, state->factor, side->count * side->x.cols)) {
+            continue;
         }
+        return nf_gradient_range_error(context, "the gradient", side->x.type,
+                                       row_out_of_range(side, sum));
     }
     return NF_OK;
 }
@@ -268,12 +279,13 @@ static void write_gradients(const nf_tiled_state *state) {
     for (int s = 0; s < state->sets; s++) {
         const nf_tiled_side *side = side_of(state, s);
         if (side->gradient.data == NULL) continue;
-        const size_t d = side->x.cols, row = d * nf_type_size(side->x.type);
+        const size_t row = side->x.cols * nf_type_size(side->x.type);
+        const char *gradient = (const char *)state->sum[s];
         for (size_t r = 0; side->count < side->x.rows && r < side->x.rows; r++) {
             memset(nf_matrix_out_row(side->gradient, r), 0, row);
         }
         for (size_t r = 0; r < side->count; r++) {
-            memcpy(nf_matrix_out_row(side->gradient, side->order[r]), state->sum[s] + r * d, row);
+            memcpy(nf_matrix_out_row(side->gradient, side->order[r]), gradient + r * row, row);
         }
     }
 }

@@ -65,8 +65,10 @@ static void check_deviations(const rows_case *c, double *squares) {
         squares[k] = own * own;
     }
     double want = sum_in_lanes(squares, c->count);
-    assert_true(want == c->table->deviations(NULL, c->x.data, c->origin.data, c->mean, 3, c->count));
-    assert_true(want == c->table->deviations(deviation, c->x.data, c->origin.data, c->mean, 3, c->count));
+    assert_true(want ==
+                c->table->deviations(NULL, c->x.data, c->origin.data, c->mean, 3, c->count));
+    assert_true(want ==
+                c->table->deviations(deviation, c->x.data, c->origin.data, c->mean, 3, c->count));
     for (size_t k = 0; k < c->count; k++) {
         double own = (get(c->type, c->x.data, k) - get(c->type, c->origin.data, k)) - c->mean[k];
         assert_true(deviation[k] == own * 3);
