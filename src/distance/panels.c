@@ -5,7 +5,6 @@
 #include "base/pool.h"
 
 #define NF_PANEL_BYTES ((size_t)64 << 20)
-#define NF_PANEL_FEWEST 16
 
 /* ---- rows ------------------------------------------------------------------------------------- */
 
@@ -76,7 +75,8 @@ nf_status nf_panels_begin(nf_context *context, nf_panels *panels, nf_metric metr
     panels->ld = nf_pad(panels->type, columns);
     if (panels->ld / nf_lanes(panels->type) % 2 == 0) panels->ld += nf_lanes(panels->type);
     size_t fit = NF_PANEL_BYTES / (nf_max_size(panels->ld, 1) * element);
-    panels->block = nf_min_size(NF_PANEL_ROWS, nf_max_size(fit, NF_PANEL_FEWEST));
+    fit = nf_max_size(fit / NF_STRIP_HEIGHT * NF_STRIP_HEIGHT, NF_STRIP_HEIGHT);
+    panels->block = nf_min_size(NF_PANEL_ROWS, fit);
     panels->block = nf_max_size(nf_min_size(panels->block, a->rows.count), 1);
     panels->packed_bytes =
         nf_round_up(NF_PANEL_COLUMNS * nf_max_size(panels->d, 1) * element, NF_ALIGNMENT);

@@ -5,8 +5,10 @@
 
 #include "distance/tiles.h"
 
-#define NF_PANEL_ROWS 96     /* anchors of a panel, fewer when there are very many columns */
-#define NF_PANEL_COLUMNS 128 /* columns of a task */
+#define NF_PANEL_ROWS \
+    96 /* anchors of a panel; fewer, a multiple of NF_STRIP_HEIGHT, when there are
+                            very many columns */
+#define NF_PANEL_COLUMNS 96 /* columns of a task */
 
 typedef struct nf_panel_set {
     nf_rows rows;       /* in the order of the columns; unit rows if the metric needs them */

@@ -5,8 +5,9 @@
 
 #include "base/pool.h"
 #include "loss/gradient.h"
+#include "loss/update.h"
 
-#define NF_STRIP_ROWS 8 /* anchors of a task of the update of anchors */
+#define NF_PART_CHUNKS 16 /* chunks of columns whose sums are kept in T, at most */
 
 typedef struct nf_anchor_sums {
     double value, extra, distance[2], weight, mass, active_mass;
@@ -17,26 +18,33 @@ typedef struct nf_anchored {
     const nf_anchored_job *job;
     nf_panel_set set[2];
     nf_panels panels;
-    nf_update_fn update;
-    int sets;       /* 1 within one set, else 2 */
-    double *sum[2]; /* (rows, stride) gradient sums, or NULL */
+    unsigned char *slope; /* (block, ld) of the panel's distances; later, weights */
+    nf_span_shape shape;
+    nf_block_facts rows[2]; /* of blocks of NF_PANEL_COLUMNS rows */
+    int sets;               /* 1 within one set, else 2 */
+    double *sum[2];         /* (rows, d) gradient sums over nf_pass_factor, or NULL */
     bool gradient;
     nf_anchor_sums *of; /* (anchors) */
     size_t columns, chunks;
-    unsigned char *used; /* (block, chunks): some weight of the anchor there is not 0 */
+    nf_weight_facts *facts; /* (chunks) of the panel's weights in a chunk of columns */
+    bool *used;             /* (chunks) some of them is not 0 */
     size_t worker_bytes;
     unsigned char *scratch;
     uint64_t tiles, updates_skipped;
 } nf_anchored;
 
-/* A worker's arrays: an anchor, its slopes, its targets; later, in the same room, an update. */
+/* A worker's arrays: an anchor, its slopes, its targets; later, in the same room, parts of gradient
+ * sums, or two rows in double. */
 static size_t worker_bytes(const nf_anchored *run) {
-    const size_t rows = NF_PANEL_COLUMNS * nf_type_size(run->panels.type), two = 2 * sizeof(double);
+    const size_t weights = NF_PANEL_COLUMNS * sizeof(double);
     size_t slopes = nf_round_up((run->columns + 1) * sizeof(double), NF_ALIGNMENT), update;
     if (run->job->split != NULL) {
         slopes += nf_anchor_target_bytes(run->columns, run->job->weighted);
     }
-    if (nf_mul_overflows(run->panels.stride, nf_max_size(rows, two), &update)) return SIZE_MAX;
+    if (nf_mul_overflows(run->panels.stride, NF_PANEL_COLUMNS * sizeof(double), &update) ||
+        nf_add_overflows(update, weights, &update)) {
+        return SIZE_MAX;
+    }
     return nf_max_size(nf_anchor_bytes(run->columns) + slopes, nf_round_up(update, NF_ALIGNMENT));
 }
 
@@ -64,55 +72,19 @@ static void count(const nf_anchored *run, const nf_anchor *anchor, nf_anchor_sum
     }
 }
 
-/* Slopes dphi/dt to what the update kernels take: dphi/d(raw), whose gradient is that of the family
- * without nf_pass_factor. The gradient of a distance at 0 is 0. */
-static void weigh(nf_metric metric, size_t count, const double *t, double *slope) {
-    switch (metric) {
-    case NF_EUCLIDEAN:
-        for (size_t c = 0; c < count; c++) slope[c] = t[c] > 0 ? 0.5 * slope[c] / t[c] : 0;
-        break;
-    case NF_COSINE:
-        for (size_t c = 0; c < count; c++) slope[c] *= 0.5;
-        break;
-    case NF_DOT:
-        for (size_t c = 0; c < count; c++) slope[c] = -slope[c];
-        break;
-    case NF_SQEUCLIDEAN:
-    case NF_CITYBLOCK: break;
-    }
-}
-
-/* Doubles to a row of the panel; whether some are not 0. */
-static bool store(const nf_panels *panels, size_t r, size_t first, size_t count,
-                  const double *value) {
-    const size_t at = r * panels->ld + first;
-    int used = 0;
-    for (size_t c = 0; c < count; c++) used |= value[c] != 0;
-    if (panels->type == NF_FLOAT32) {
-        float *to = (float *)(void *)panels->panel + at;
-        for (size_t c = 0; c < count; c++) to[c] = (float)value[c];
-    } else {
-        memcpy((double *)(void *)panels->panel + at, value, count * sizeof *value);
-    }
-    return used != 0;
-}
-
-/* The anchor's slopes over its distances in the panel: as weights, or as they are when the panel
- * holds a distance that the kernels cannot. */
-static void store_weights(const nf_anchored *run, size_t r, const double *t, double *slope) {
+/* The anchor's slopes to their row of the panel. */
+static void store_slopes(const nf_anchored *run, size_t r, double *slope) {
     const nf_panels *panels = &run->panels;
     const bool zero = panels->metric == NF_COSINE &&
                       (panels->a->rows.zero_rows > 0 || panels->b->rows.zero_rows > 0);
-    if (!atomic_load_explicit(&panels->exact, memory_order_relaxed)) {
-        weigh(panels->metric, run->columns, t, slope);
-    }
     for (size_t c = 0; zero && c < run->columns; c++) {
         if (nf_panels_zero(panels, panels->first + r, c)) slope[c] = 0;
     }
-    for (size_t chunk = 0; chunk < run->chunks; chunk++) {
-        const size_t first = chunk * NF_PANEL_COLUMNS;
-        const size_t count = nf_min_size(NF_PANEL_COLUMNS, run->columns - first);
-        run->used[r * run->chunks + chunk] = store(panels, r, first, count, slope + first);
+    if (panels->type == NF_FLOAT32) {
+        float *to = (float *)(void *)run->slope + r * panels->ld;
+        for (size_t c = 0; c < run->columns; c++) to[c] = (float)slope[c];
+    } else {
+        memcpy((double *)(void *)run->slope + r * panels->ld, slope, run->columns * sizeof *slope);
     }
 }
 
@@ -160,7 +132,7 @@ static void anchor_task(void *argument, size_t r, int worker) {
     for (size_t c = 0; c < run->columns; c++) sums.active_of[NF_NEGATIVE] += out.slope[c] < 0;
     for (size_t c = 0; c < run->columns; c++) sums.active_of[NF_POSITIVE] += out.slope[c] > 0;
     run->of[a] = sums;
-    if (run->gradient) store_weights(run, r, anchor.t, out.slope);
+    if (run->gradient) store_slopes(run, r, out.slope);
 }
 
 /* ---- gradients -------------------------------------------------------------------------------- */
@@ -175,83 +147,132 @@ static void widen(const nf_panels *panels, const unsigned char *row, double *out
 /* Gradient of one pair's slope to its row of a (or of b), the distance done over in double. */
 static void add_exact(const nf_anchored *run, size_t r, size_t c, bool to_a, double *two) {
     const nf_panels *panels = &run->panels;
-    const size_t at = r * panels->ld + c, a = panels->first + r;
-    double slope = panels->type == NF_FLOAT32 ? (double)((float *)(void *)panels->panel)[at]
-                                              : ((double *)(void *)panels->panel)[at];
+    const size_t at = r * panels->ld + c, a = panels->first + r, d = panels->d;
+    double slope = panels->type == NF_FLOAT32 ? (double)((float *)(void *)run->slope)[at]
+                                              : ((double *)(void *)run->slope)[at];
     if (slope == 0) return;
     const unsigned char *x = nf_panels_a(panels, a), *y = nf_panels_b(panels, c);
-    double t = nf_exact_distance(panels->metric, panels->type, x, y, panels->d);
+    double t = nf_exact_distance(panels->metric, panels->type, x, y, d);
     widen(panels, to_a ? x : y, two);
-    widen(panels, to_a ? y : x, two + panels->stride);
-    double *sum =
-        to_a ? run->sum[0] + a * panels->stride : run->sum[run->sets - 1] + c * panels->stride;
-    nf_term_gradient(panels->metric, slope / nf_pass_factor(panels->metric), t, two,
-                     two + panels->stride, panels->d, sum);
+    widen(panels, to_a ? y : x, two + d);
+    double *sum = to_a ? run->sum[0] + a * d : run->sum[run->sets - 1] + c * d;
+    nf_term_gradient(panels->metric, slope / nf_pass_factor(panels->metric), t, two, two + d, d,
+                     sum);
 }
 
-static bool chunk_used(const nf_anchored *run, size_t first, size_t rows, size_t chunk) {
-    bool used = false;
-    for (size_t r = first; r < first + rows; r++) used |= run->used[r * run->chunks + chunk];
-    return used;
+static size_t chunk_columns(const nf_anchored *run, size_t chunk) {
+    return nf_min_size(NF_PANEL_COLUMNS, run->columns - chunk * NF_PANEL_COLUMNS);
 }
 
-/* Anchors [8 task, 8 task + 8): their weights against every column. */
-static void update_anchors(void *argument, size_t task, int worker) {
+/* Rows [first, first + rows) of the panel against a chunk of columns, without a side to update. */
+static nf_update update_of(const nf_anchored *run, size_t first, size_t rows, size_t chunk,
+                           nf_weight_facts *facts) {
+    const nf_panels *panels = &run->panels;
+    const size_t element = nf_type_size(panels->type), c = chunk * NF_PANEL_COLUMNS;
+    *facts = run->facts[chunk];
+    facts->row_sum = (unsigned char *)facts->row_sum + first * element;
+    facts->row_near = (unsigned char *)facts->row_near + first / NF_STRIP_HEIGHT * element;
+    facts->weighted += first * NF_BIT_WORDS;
+    return (nf_update){.kernels = panels->kernels,
+                       .family = panels->family,
+                       .type = panels->type,
+                       .d = panels->d,
+                       .stride = panels->stride,
+                       .ld = panels->ld,
+                       .weights = run->slope + (first * panels->ld + c) * element,
+                       .facts = facts,
+                       .rows = rows,
+                       .cols = chunk_columns(run, chunk),
+                       .a.x = nf_panels_a(panels, panels->first + first),
+                       .b.x = nf_panels_b(panels, c)};
+}
+
+/* The side of `rows` rows of set s from row `first` on, with an empty part in the worker's scratch. */
+static void begin_part(const nf_anchored *run, int s, size_t first, size_t rows, int worker,
+                       nf_update_side *side) {
+    const size_t bytes = rows * run->panels.stride * nf_type_size(run->panels.type);
+    side->part = worker_scratch(run, worker);
+    side->weight = (double *)(void *)(side->part + nf_round_up(bytes, NF_ALIGNMENT));
+    side->radius2 = run->rows[s].radius2 + first / NF_STRIP_HEIGHT;
+    memset(side->part, 0, bytes);
+    memset(side->weight, 0, rows * sizeof *side->weight);
+}
+
+static void settle(const nf_anchored *run, int s, size_t first, size_t rows,
+                   const nf_update_side *side) {
+    nf_settle_rows(&run->shape, side->x, side->part, side->weight, rows,
+                   run->sum[s] + first * run->panels.d);
+}
+
+/* The anchors of one strip: their weights against every column. */
+static void update_anchors(void *argument, size_t strip, int worker) {
     const nf_anchored *run = argument;
     const nf_panels *panels = &run->panels;
-    const size_t first = task * NF_STRIP_ROWS, element = nf_type_size(panels->type);
-    const size_t rows = nf_min_size(NF_STRIP_ROWS, panels->rows - first);
-    unsigned char *buffer = worker_scratch(run, worker);
-    const bool exact = atomic_load_explicit(&panels->exact, memory_order_relaxed);
-    for (size_t chunk = 0; chunk < run->chunks; chunk++) {
-        const size_t c = chunk * NF_PANEL_COLUMNS;
-        const size_t columns = nf_min_size(NF_PANEL_COLUMNS, run->columns - c);
-        if (!chunk_used(run, first, rows, chunk)) continue;
-        for (size_t p = 0; exact && p < rows * columns; p++) {
-            add_exact(run, first + p / columns, c + p % columns, true, (double *)(void *)buffer);
+    const size_t first = strip * NF_STRIP_HEIGHT, a = panels->first + first;
+    const size_t rows = nf_min_size(NF_STRIP_HEIGHT, panels->rows - first);
+    nf_update_side own = {0};
+    if (atomic_load_explicit(&panels->exact, memory_order_relaxed)) {
+        double *two = (double *)(void *)worker_scratch(run, worker);
+        for (size_t p = 0; p < rows * run->columns; p++) {
+            add_exact(run, first + p / run->columns, p % run->columns, true, two);
         }
-        if (exact) continue;
-        run->update(buffer, panels->stride, panels->panel + (first * panels->ld + c) * element,
-                    panels->ld, 1, nf_panels_a(panels, panels->first + first), panels->stride,
-                    nf_panels_b(panels, c), panels->stride, rows, columns, panels->d);
-        panels->kernels->accumulate(run->sum[0] + (panels->first + first) * panels->stride, buffer,
-                                    rows * panels->stride);
+        return;
     }
+    for (size_t chunk = 0; chunk < run->chunks; chunk++) {
+        nf_weight_facts facts;
+        nf_update update = update_of(run, first, rows, chunk, &facts);
+        if (chunk % NF_PART_CHUNKS == 0) {
+            if (chunk > 0) settle(run, 0, a, rows, &own);
+            own = update.a;
+            begin_part(run, 0, a, rows, worker, &own);
+        }
+        update.a = own;
+        if (run->used[chunk]) nf_update_run(&update);
+    }
+    settle(run, 0, a, rows, &own);
 }
 
-/* The columns of one chunk: their weights against every anchor of the panel. */
+/* The columns of one chunk: weights from slopes, then theirs against every anchor of the panel. */
 static void update_columns(void *argument, size_t chunk, int worker) {
-    const nf_anchored *run = argument;
+    nf_anchored *run = argument;
     const nf_panels *panels = &run->panels;
-    const size_t c = chunk * NF_PANEL_COLUMNS, element = nf_type_size(panels->type);
-    const size_t columns = nf_min_size(NF_PANEL_COLUMNS, run->columns - c);
-    unsigned char *buffer = worker_scratch(run, worker);
-    const bool exact = atomic_load_explicit(&panels->exact, memory_order_relaxed);
-    if (!chunk_used(run, 0, panels->rows, chunk)) return;
-    for (size_t p = 0; exact && p < columns * panels->rows; p++) {
-        add_exact(run, p % panels->rows, c + p / panels->rows, false, (double *)(void *)buffer);
+    const size_t c = chunk * NF_PANEL_COLUMNS, columns = chunk_columns(run, chunk);
+    const int last = run->sets - 1;
+    run->used[chunk] = true;
+    if (atomic_load_explicit(&panels->exact, memory_order_relaxed)) {
+        double *two = (double *)(void *)worker_scratch(run, worker);
+        for (size_t p = 0; run->sum[last] != NULL && p < columns * panels->rows; p++) {
+            add_exact(run, p % panels->rows, c + p / panels->rows, false, two);
+        }
+        return;
     }
-    if (exact) return;
-    run->update(buffer, panels->stride, panels->panel + c * element, 1, panels->ld,
-                nf_panels_b(panels, c), panels->stride, nf_panels_a(panels, panels->first),
-                panels->stride, columns, panels->rows, panels->d);
-    panels->kernels->accumulate(run->sum[run->sets - 1] + c * panels->stride, buffer,
-                                columns * panels->stride);
+    const size_t at = c * nf_type_size(panels->type);
+    const nf_slope_tile tile = {.slope = run->slope + at,
+                                .t = panels->panel + at,
+                                .ld = panels->ld,
+                                .rows = panels->rows,
+                                .cols = columns,
+                                .transform = nf_metric_transform(panels->metric),
+                                .facts = &run->facts[chunk]};
+    run->used[chunk] = panels->kernels->weigh(&tile);
+    if (!run->used[chunk] || run->sum[last] == NULL) return;
+    nf_weight_facts facts;
+    nf_update update = update_of(run, 0, panels->rows, chunk, &facts);
+    begin_part(run, last, c, columns, worker, &update.b);
+    nf_update_run(&update);
+    settle(run, last, c, columns, &update.b);
 }
 
 static nf_status update_panel(nf_context *context, nf_anchored *run) {
-    const size_t rows = run->panels.rows, strips = (rows + NF_STRIP_ROWS - 1) / NF_STRIP_ROWS;
+    const size_t rows = run->panels.rows;
+    const size_t strips = (rows + NF_STRIP_HEIGHT - 1) / NF_STRIP_HEIGHT;
     const double flops = 2.0 * (double)rows * (double)run->columns * (double)run->panels.d;
-    nf_status status = NF_OK;
-    if (run->sum[0] != NULL) {
+    nf_status status =
+        nf_parallel(context, run->chunks, flops > NF_WAKE_FLOPS, 0, update_columns, run);
+    if (status == NF_OK && run->sum[0] != NULL) {
         status = nf_parallel(context, strips, flops > NF_WAKE_FLOPS, 0, update_anchors, run);
     }
-    if (status == NF_OK && run->sum[run->sets - 1] != NULL) {
-        status = nf_parallel(context, run->chunks, flops > NF_WAKE_FLOPS, 0, update_columns, run);
-    }
-    for (size_t chunk = 0; chunk < run->chunks; chunk++) {
-        run->updates_skipped += !chunk_used(run, 0, rows, chunk);
-    }
+    for (size_t chunk = 0; chunk < run->chunks; chunk++) run->updates_skipped += !run->used[chunk];
     return status;
 }
 
@@ -259,6 +280,58 @@ static nf_status update_panel(nf_context *context, nf_anchored *run) {
 
 static const nf_tiled_side *side_of(const nf_anchored *run, int s) {
     return s == 0 ? run->job->a : run->job->b;
+}
+
+/* Sums of set s and the radii of its strips. */
+static nf_status begin_sums(nf_context *context, nf_anchored *run, int s) {
+    const nf_tiled_side *side = side_of(run, s);
+    const size_t d = run->panels.d;
+    nf_pass_set set = {.rows = run->set[s].rows, .class_of = side->class_of};
+    size_t *block;
+    if (side->gradient.data == NULL) return NF_OK;
+    set.blocks = (side->count + NF_PANEL_COLUMNS - 1) / NF_PANEL_COLUMNS;
+    nf_status status = nf_scratch(context, &block, set.blocks + 1, sizeof *block, "blocks");
+    if (status != NF_OK) return status;
+    for (size_t b = 0; b <= set.blocks; b++) {
+        block[b] = nf_min_size(b * NF_PANEL_COLUMNS, side->count);
+    }
+    set.block = block;
+    status = nf_block_facts_make(context, &set, true, &run->rows[s]);
+    if (status == NF_OK) {
+        status =
+            nf_scratch(context, &run->sum[s], side->count, d * sizeof(double), "gradient sums");
+    }
+    if (status == NF_OK) memset(run->sum[s], 0, side->count * d * sizeof(double));
+    return status;
+}
+
+static nf_status begin_gradients(nf_context *context, nf_anchored *run) {
+    const nf_panels *panels = &run->panels;
+    const size_t element = nf_type_size(panels->type);
+    const size_t ld = nf_pad(panels->type, NF_PANEL_COLUMNS);
+    run->shape = (nf_span_shape){
+        .kernels = panels->kernels, .type = panels->type, .d = panels->d, .stride = panels->stride};
+    nf_weight_facts unused;
+    unsigned char *memory;
+    const size_t bytes = nf_weight_facts_layout(panels->type, panels->block, ld, NULL, &unused);
+    nf_status status = NF_OK;
+    for (int s = 0; s < run->sets && status == NF_OK; s++) status = begin_sums(context, run, s);
+    if (status == NF_OK) {
+        status = nf_scratch(context, &run->slope, panels->ld, panels->block * element,
+                            "panel of slopes");
+    }
+    if (status == NF_OK) {
+        status = nf_scratch(context, &run->facts, run->chunks, sizeof *run->facts, "weights");
+    }
+    if (status == NF_OK) status = nf_scratch(context, &memory, run->chunks, bytes, "weights");
+    if (status == NF_OK) {
+        status = nf_scratch(context, &run->used, run->chunks, sizeof *run->used, "used columns");
+    }
+    for (size_t chunk = 0; status == NF_OK && chunk < run->chunks; chunk++) {
+        nf_weight_facts_layout(panels->type, panels->block, ld, memory + chunk * bytes,
+                               &run->facts[chunk]);
+    }
+    return status;
 }
 
 static nf_status begin(nf_context *context, nf_anchored *run, nf_loss_result *result) {
@@ -275,31 +348,18 @@ static nf_status begin(nf_context *context, nf_anchored *run, nf_loss_result *re
         status = nf_panels_begin(context, &run->panels, run->job->metric, &run->set[0],
                                  &run->set[run->sets - 1], true);
     }
-    for (int s = 0; s < run->sets && status == NF_OK; s++) {
-        const nf_tiled_side *side = side_of(run, s);
-        const size_t row = run->panels.stride * sizeof(double);
-        if (side->gradient.data == NULL) continue;
-        status = nf_scratch(context, &run->sum[s], side->count, row, "gradient sums");
-        if (status == NF_OK) memset(run->sum[s], 0, side->count * row);
-    }
     run->columns = side_of(run, run->sets - 1)->count;
     run->chunks = (run->columns + NF_PANEL_COLUMNS - 1) / NF_PANEL_COLUMNS;
+    if (status == NF_OK && run->gradient) status = begin_gradients(context, run);
     run->worker_bytes = worker_bytes(run);
     if (status == NF_OK) {
         status = nf_scratch(context, &run->scratch, (size_t)context->threads, run->worker_bytes,
                             "an anchor's distances");
     }
     if (status == NF_OK) {
-        status = nf_scratch(context, &run->used, run->panels.block, run->chunks, "used columns");
-    }
-    if (status == NF_OK) {
         status = nf_scratch(context, &run->of, run->job->a->count, sizeof *run->of, "anchor sums");
     }
-    if (status != NF_OK) return status;
-    run->update = run->panels.family == NF_SQUARED   ? run->panels.kernels->update_difference
-                  : run->panels.family == NF_PRODUCT ? run->panels.kernels->update_product
-                                                     : run->panels.kernels->update_sign;
-    return NF_OK;
+    return status;
 }
 
 static nf_status run_panels(nf_context *context, nf_anchored *run) {
@@ -381,14 +441,14 @@ static void fill_result(const nf_anchored *run, const nf_anchor_sums *total, dou
 
 /* Sums to gradients in place; NF_ERR_RANGE when one does not fit its type. */
 static nf_status finish_gradients(nf_context *context, const nf_anchored *run, double factor) {
-    const size_t stride = run->panels.stride, d = run->panels.d;
+    const size_t d = run->panels.d;
     double *u;
     nf_status status = nf_scratch(context, &u, d, sizeof *u, "unit row");
     if (status != NF_OK) return status;
     for (int s = 0; s < run->sets; s++) {
         const nf_rows *rows = &run->set[s].rows;
         for (size_t r = 0; run->sum[s] != NULL && r < rows->count; r++) {
-            double *row = run->sum[s] + r * stride;
+            double *row = run->sum[s] + r * d;
             for (size_t k = 0; k < d; k++) row[k] *= factor;
             if (run->job->unit) nf_gradient_through_unit(rows, r, row, u);
             if (nf_gradient_fits(rows->x.type, row, d)) continue;
@@ -408,7 +468,7 @@ static void write_gradients(const nf_anchored *run) {
                    side->x.cols * nf_type_size(side->x.type));
         }
         for (size_t r = 0; r < side->count; r++) {
-            nf_gradient_store(side->gradient, side->order[r], run->sum[s] + r * run->panels.stride);
+            nf_gradient_store(side->gradient, side->order[r], run->sum[s] + r * run->panels.d);
         }
     }
 }

@@ -107,18 +107,22 @@ unsigned char *nf_span_part(nf_span *span, size_t b) {
     return part;
 }
 
+void nf_settle_rows(const nf_span_shape *shape, const unsigned char *x, const unsigned char *part,
+                    const double *weight, size_t count, double *sum) {
+    const size_t row = shape->stride * nf_type_size(shape->type);
+    for (size_t r = 0; r < count; r++) {
+        const size_t first = r / NF_STRIP_HEIGHT * NF_STRIP_HEIGHT;
+        shape->kernels->settle(sum + r * shape->d, part + r * row, weight[r], x + r * row,
+                               x + first * row, shape->d);
+    }
+}
+
 void nf_span_settle(nf_span *span) {
     const nf_span_shape *shape = span->shape;
-    const size_t row = shape->stride * nf_type_size(shape->type);
     for (size_t b = 0; b < span->count; b++) {
         if (!span->touched[b]) continue;
-        const unsigned char *rows = nf_span_rows(span, b), *part = nf_span_part(span, b);
-        const double *weight = span->weight + b * shape->block_rows;
-        double *sum = span->set->sum + first_row(span, b) * shape->d;
-        for (size_t r = 0; r < row_count(span, b); r++) {
-            const size_t first = r / NF_STRIP_HEIGHT * NF_STRIP_HEIGHT;
-            shape->kernels->settle(sum + r * shape->d, part + r * row, weight[r], rows + r * row,
-                                   rows + first * row, shape->d);
-        }
+        nf_settle_rows(shape, nf_span_rows(span, b), nf_span_part(span, b),
+                       span->weight + b * shape->block_rows, row_count(span, b),
+                       span->set->sum + first_row(span, b) * shape->d);
     }
 }

@@ -60,4 +60,8 @@ unsigned char *nf_span_part(nf_span *span, size_t b);
 /* Add the parts to the set's sums. */
 void nf_span_settle(nf_span *span);
 
+/* Adds parts of `count` rows x, from a strip's first row on, to their sums (count, d). */
+void nf_settle_rows(const nf_span_shape *shape, const unsigned char *x, const unsigned char *part,
+                    const double *weight, size_t count, double *sum);
+
 #endif
