@@ -58,8 +58,8 @@ static void update_task(void *argument, size_t task, int worker) {
     nf_dense_part p = begin_part(job, task, worker);
     const float *a = job->transposed ? job->a + p.row : job->a + p.row * job->lda;
     size_t row_step = job->transposed ? 1 : job->lda, step = job->transposed ? job->lda : 1;
-    job->kernels->update_product(p.out, p.ldo, a, row_step, step, NULL, 0, job->b + p.col, job->ldb,
-                                 p.rows, job->k, p.cols);
+    job->kernels->product(p.out, p.ldo, a, row_step, step, job->b + p.col, job->ldb, p.rows, job->k,
+                          p.cols);
     end_part(job, &p);
 }
 

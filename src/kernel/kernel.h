@@ -107,10 +107,6 @@ typedef struct nf_softmax_anchors {
     void *shift[2], *factor[2], *constant[2];
 } nf_softmax_anchors;
 
-typedef void (*nf_update_fn)(void *out, size_t ldo, const void *weights, size_t row_step,
-                             size_t step, const void *x, size_t ldx, const void *b, size_t ldb,
-                             size_t rows, size_t n, size_t d);
-
 typedef void (*nf_add_fn)(void *out, size_t ldo, const void *weights, size_t row_step, size_t step,
                           const void *x, size_t ldx, const void *b, size_t ldb,
                           const uint32_t *index, size_t rows, size_t n, size_t d);
@@ -136,24 +132,25 @@ typedef struct nf_kernels {
     void (*row_cityblock)(void *out, const void *const *a, const void *const *b, size_t count,
                           size_t d);
 
-    /* out (rows, d), one chain over s = 0 .. n-1, with w = weights[r * row_step + s * step]:
-     *   update_difference: fma(w, x[r] - b[s], s)
-     *   update_product:    fma(w, b[s], s)             (x unused, may be NULL)
-     *   update_sign:       s + w sign(x[r] - b[s])
-     * Rows of x, b and out are padded to whole lines. */
-    nf_update_fn update_difference, update_product, update_sign;
+    /* out (rows, d), one chain over s = 0 .. n-1 of fma(weights[r * row_step + s * step], b[s], s).
+     * Rows of b and out are padded to whole lines. */
+    void (*product)(void *out, size_t ldo, const void *weights, size_t row_step, size_t step,
+                    const void *b, size_t ldb, size_t rows, size_t n, size_t d);
 
-    /* out (rows, d), each element one chain on what it holds, over s = index[0], .. index[n-1]; as
-     * the updates above, but
-     *   add_centered: fma(w, x[0] - b[s], s)           (x: one row) */
+    /* out (rows, d), each element one chain on what it holds, over s = index[0], .. index[n-1], with
+     * w = weights[r * row_step + s * step]:
+     *   add_centered: fma(w, x[0] - b[s], s)           (x: one row)
+     *   add_difference: fma(w, x[r] - b[s], s)
+     *   add_product: fma(w, b[s], s)                   (x unused, may be NULL)
+     *   add_sign: s + w sign(x[r] - b[s])
+     * Rows of x, b and out are padded to whole lines. */
     nf_add_fn add_centered, add_difference, add_product, add_sign;
 
     /* sum[i] += part[i] + weight (x[i] - center[i]) in double */
     void (*settle)(double *sum, const void *part, double weight, const void *x, const void *center,
                    size_t count);
 
-    /* sum[i] += in[i], and sum[i] += x[i] - origin[i], double sums and differences */
-    void (*accumulate)(double *sum, const void *in, size_t count);
+    /* sum[i] += x[i] - origin[i], double sums and differences */
     void (*accumulate_from)(double *sum, const void *x, const void *origin, size_t count);
 
     /* With v[i] = (x[i] - origin[i]) - mean[i]: the sum of v[i]^2, and out[i] = factor v[i] unless
