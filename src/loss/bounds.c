@@ -8,62 +8,48 @@
  * the (d + 4) 2^-53 it is for any d that fits in memory. */
 #define NF_SLACK 1e-9
 
-/* Row r as the tiles see it, in double. */
-static void load(const nf_pass_set *set, size_t r, void *narrow, double *wide) {
-    const size_t d = set->rows.x.cols;
-    nf_rows_copy(&set->rows, r, 1, set->rows.x.type, narrow, d);
-    for (size_t k = 0; k < d; k++) {
-        wide[k] = set->rows.x.type == NF_FLOAT32 ? (double)((const float *)narrow)[k]
-                                                 : ((const double *)narrow)[k];
-    }
-}
-
-static double distance(const double *a, const double *b, size_t d) {
-    double lane[8] = {0};
-    size_t k = 0;
-    for (; k + 8 <= d; k += 8) {
-        for (size_t l = 0; l < 8; l++) lane[l] += (a[k + l] - b[k + l]) * (a[k + l] - b[k + l]);
-    }
-    for (; k < d; k++) lane[0] += (a[k] - b[k]) * (a[k] - b[k]);
-    for (size_t l = 1; l < 8; l++) lane[0] += lane[l];
-    return sqrt(lane[0]);
-}
-
 /* ---- balls ------------------------------------------------------------------------------------ */
+
+static double make_ball(const nf_kernels *kernels, const nf_pass_set *set, size_t b, void *buffer,
+                        double *center) {
+    const size_t d = set->rows.x.cols, first = set->block[b], stop = set->block[b + 1];
+    const double part = 1 / (double)(stop - first);
+    memset(center, 0, d * sizeof *center);
+    for (size_t r = first; r < stop; r++) {
+        kernels->accumulate(center, nf_rows_view(&set->rows, r, buffer), d);
+    }
+    for (size_t k = 0; k < d; k++) center[k] *= part;
+    double radius2 = 0;
+    for (size_t r = first; r < stop; r++) {
+        radius2 =
+            fmax(radius2, kernels->center_sqdist(nf_rows_view(&set->rows, r, buffer), center, d));
+    }
+    return sqrt(radius2) * (1 + NF_SLACK);
+}
 
 nf_status nf_bounds_make(nf_context *context, const nf_pass_set *set, nf_bounds *bounds) {
     const size_t d = set->rows.x.cols;
+    const nf_kernels *kernels = nf_kernels_get(context, set->rows.x.type);
     double *center, *radius, *row;
     nf_status status =
         nf_scratch(context, &center, set->blocks, d * sizeof *center, "block centres");
     if (status == NF_OK) {
         status = nf_scratch(context, &radius, set->blocks, sizeof *radius, "block radii");
     }
-    if (status == NF_OK) status = nf_scratch(context, &row, d, 2 * sizeof *row, "bounds row");
+    if (status == NF_OK) status = nf_scratch(context, &row, d, sizeof *row, "bounds row");
     if (status != NF_OK) return status;
     for (size_t b = 0; b < set->blocks; b++) {
-        const size_t first = set->block[b], stop = set->block[b + 1];
-        double *own = center + b * d;
-        memset(own, 0, d * sizeof *own);
-        for (size_t r = first; r < stop; r++) {
-            load(set, r, row + d, row);
-            for (size_t k = 0; k < d; k++) own[k] += row[k];
-        }
-        for (size_t k = 0; k < d; k++) own[k] /= (double)(stop - first);
-        radius[b] = 0;
-        for (size_t r = first; r < stop; r++) {
-            load(set, r, row + d, row);
-            radius[b] = fmax(radius[b], distance(row, own, d));
-        }
-        radius[b] *= 1 + NF_SLACK;
+        radius[b] = make_ball(kernels, set, b, row, center + b * d);
     }
-    *bounds = (nf_bounds){.center = center, .radius = radius};
+    *bounds = (nf_bounds){
+        .kernels = nf_kernels_get(context, NF_FLOAT64), .center = center, .radius = radius};
     return NF_OK;
 }
 
 /* ---- lines between the centres of classes ------------------------------------------------------ */
 
 #define NF_LINE_CLASSES 256 /* beyond it, lines cost more than they save */
+#define NF_SAMPLE 4096      /* pairs of blocks */
 
 typedef struct nf_lines {
     const nf_pass_set *set;
@@ -77,6 +63,7 @@ typedef struct nf_lines {
     double *row;      /* (block rows, d) */
     double *product;  /* (block rows, padded): rows by centres */
     void *narrow;
+    const nf_kernels *own_type, *wide; /* of the rows, in double */
 } nf_lines;
 
 /* Which blocks are of one class, and how many such classes there are. Rows are in class order. */
@@ -137,7 +124,7 @@ static double length(const double *row, size_t d) {
 }
 
 /* Means of the rows of each class, as good as they come: any points would do. */
-static void make_centers(const nf_kernels *kernels, const nf_bounds *balls, nf_lines *lines) {
+static void make_centers(const nf_bounds *balls, nf_lines *lines) {
     const size_t d = lines->d, classes = lines->classes;
     memset(lines->center, 0, classes * d * sizeof(double));
     memset(lines->norm, 0, classes * sizeof(double)); /* counts, at first */
@@ -156,10 +143,10 @@ static void make_centers(const nf_kernels *kernels, const nf_bounds *balls, nf_l
     for (size_t a = 0; a < classes; a++) {
         for (size_t b = 0; b < classes; b++) {
             lines->distance[a * classes + b] =
-                distance(lines->center + a * d, lines->center + b * d, d);
+                sqrt(lines->wide->center_sqdist(lines->center + a * d, lines->center + b * d, d));
         }
     }
-    kernels->pack(lines->panel, lines->center, d, classes, d);
+    lines->wide->pack(lines->panel, lines->center, d, classes, d);
 }
 
 /* One block's places: for rows x of class A and the centres a, b of A and B,
@@ -186,34 +173,57 @@ static void place_block(const nf_lines *lines, size_t b, size_t rows, double lon
     }
 }
 
-static void place_blocks(const nf_kernels *kernels, nf_lines *lines) {
+static void place_blocks(const nf_bounds *balls, nf_lines *lines) {
     const nf_pass_set *set = lines->set;
     const size_t d = lines->d;
     for (size_t b = 0; b < set->blocks; b++) {
         if (lines->own[b] == lines->classes) continue;
         const size_t first = set->block[b], rows = set->block[b + 1] - first;
-        double longest = 0;
+        memset(lines->row, 0, rows * d * sizeof(double));
         for (size_t r = 0; r < rows; r++) {
-            load(set, first + r, lines->narrow, lines->row + r * d);
-            longest = fmax(longest, length(lines->row + r * d, d));
+            lines->own_type->accumulate(lines->row + r * d,
+                                        nf_rows_view(&set->rows, first + r, lines->narrow), d);
         }
-        kernels->dot(lines->product, lines->padded, lines->row, d, lines->panel, rows,
-                     lines->classes, d);
+        lines->wide->dot(lines->product, lines->padded, lines->row, d, lines->panel, rows,
+                         lines->classes, d);
+        const double longest =
+            (length(balls->center + b * d, d) + balls->radius[b]) * (1 + NF_SLACK);
         place_block(lines, b, rows, longest);
     }
 }
 
-nf_status nf_bounds_add_lines(nf_context *context, const nf_pass_set *set, nf_bounds *bounds) {
-    nf_lines lines = {.set = set, .d = set->rows.x.cols};
+/* Places cost about four flops in `d` for every row and class, a tile two for every pair of its rows:
+ * they may pay when balls leave enough tiles of two classes, of which a sample is looked at. */
+static bool balls_leave_much(const nf_lines *lines, const nf_bounds *balls, double reach) {
+    const size_t blocks = lines->set->blocks, pairs = blocks * (blocks - 1) / 2;
+    const size_t step = pairs / NF_SAMPLE + 1;
+    size_t looked_at = 0, left = 0, i = 0, j = 0;
+    for (size_t p = 0; p < pairs; p += step) {
+        for (j += p == 0 ? 1 : step; j >= blocks; i++) j -= blocks - 2 - i;
+        looked_at++;
+        left += lines->own[i] != lines->own[j] && lines->own[i] < lines->classes &&
+                lines->own[j] < lines->classes &&
+                !nf_bounds_apart(balls, i, balls, j, lines->d, lines->set->rows.x.type, reach);
+    }
+    const double rows = (double)lines->set->rows.count, share = (double)left / (double)looked_at;
+    return share * rows * rows / 2 > 4 * rows * (double)lines->classes;
+}
+
+nf_status nf_bounds_add_lines(nf_context *context, const nf_pass_set *set, double reach,
+                              nf_bounds *bounds) {
+    nf_lines lines = {.set = set,
+                      .d = set->rows.x.cols,
+                      .own_type = nf_kernels_get(context, set->rows.x.type),
+                      .wide = bounds->kernels};
     nf_status status = nf_scratch(context, &lines.own, set->blocks, sizeof *lines.own, "classes");
     if (status != NF_OK) return status;
     count_classes(&lines);
     if (lines.classes < 2 || lines.classes > NF_LINE_CLASSES) return NF_OK;
+    if (!balls_leave_much(&lines, bounds, reach)) return NF_OK;
     status = make_lines_scratch(context, &lines);
     if (status != NF_OK) return status;
-    const nf_kernels *kernels = nf_kernels_get(context, NF_FLOAT64);
-    make_centers(kernels, bounds, &lines);
-    place_blocks(kernels, &lines);
+    make_centers(bounds, &lines);
+    place_blocks(bounds, &lines);
     bounds->classes = lines.classes;
     bounds->own = lines.own;
     bounds->beyond = lines.beyond;
@@ -249,7 +259,8 @@ bool nf_bounds_apart(const nf_bounds *a, size_t i, const nf_bounds *b, size_t j,
     const double needed = reach * (1 + unit);  /* a margin is rounded before it is compared */
     if (!(kept > 0.5)) return false;
     if (a->classes > 0 && apart_on_line(a, i, j) * kept > needed) return true;
-    double apart = distance(a->center + i * d, b->center + j * d, d) * (1 - NF_SLACK);
+    const double apart2 = a->kernels->center_sqdist(a->center + i * d, b->center + j * d, d);
+    double apart = sqrt(apart2) * (1 - NF_SLACK);
     double gap = apart - a->radius[i] - b->radius[j];
     return gap <= DBL_MAX && gap * kept > needed; /* infinities and NaN are not apart */
 }

@@ -8,10 +8,11 @@
 #include "loss/pass.h"
 
 typedef struct nf_bounds {
-    const double *center; /* (blocks, d); NULL: no bounds */
-    const double *radius; /* (blocks) */
-    size_t classes;       /* with blocks of their own; 0: no lines */
-    const size_t *own;    /* (blocks) which of these the block is of; `classes`: none */
+    const nf_kernels *kernels; /* of double */
+    const double *center;      /* (blocks, d); NULL: no bounds */
+    const double *radius;      /* (blocks) */
+    size_t classes;            /* with blocks of their own; 0: no lines */
+    const size_t *own;         /* (blocks) which of these the block is of; `classes`: none */
     const double *beyond; /* (blocks, classes): how far, at least, the block's rows are beyond the
                              middle of the line from that class's centre to their own */
 } nf_bounds;
@@ -20,8 +21,9 @@ typedef struct nf_bounds {
 nf_status nf_bounds_make(nf_context *context, const nf_pass_set *set,
                          nf_bounds *bounds) NF_MUST_USE;
 
-/* Lines too, to bounds made before, for tiles within the set. O(n d classes). */
-nf_status nf_bounds_add_lines(nf_context *context, const nf_pass_set *set,
+/* Lines too, to bounds made before, for tiles within the set and negatives nearer than `reach`, unless
+ * balls leave too little for them to pay. O(n d classes). */
+nf_status nf_bounds_add_lines(nf_context *context, const nf_pass_set *set, double reach,
                               nf_bounds *bounds) NF_MUST_USE;
 
 /* The raw distance |a - b| beyond which a negative of this side is not active; -1 when its terms do

@@ -83,7 +83,7 @@ static nf_status make_bounds(nf_context *context, nf_tile_engine *engine) {
     if (!engine->prune) return NF_OK;
     nf_status status = nf_bounds_make(context, pass->a, &engine->bounds[0]);
     if (status == NF_OK && engine->within) {
-        status = nf_bounds_add_lines(context, pass->a, &engine->bounds[0]);
+        status = nf_bounds_add_lines(context, pass->a, engine->reach, &engine->bounds[0]);
     }
     engine->bounds[1] = engine->bounds[0];
     if (status == NF_OK && !engine->within) {

@@ -21,7 +21,8 @@ static void smooth(const nf_triplet_terms *loss, const nf_anchor *anchor, nf_anc
         for (size_t c = 0; c < anchor->m; c++) {
             double slope, t = anchor->negative[c];
             if (isnan(t)) continue;
-            const double term = nf_softplus(threshold - t, &slope), weight = own * anchor->weight[c];
+            const double term = nf_softplus(threshold - t, &slope),
+                         weight = own * anchor->weight[c];
             value += weight * term;
             pull += weight * slope;
             out->active += weight * term > 0;

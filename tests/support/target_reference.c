@@ -20,7 +20,9 @@ typedef struct sums {
 } sums;
 
 static size_t at(const view *v, size_t i, size_t j) { return i * v->p->n + j; }
-static int is_pair(const view *v, size_t i, size_t j) { return i != j && v->p->y[at(v, i, j)] >= 0; }
+static int is_pair(const view *v, size_t i, size_t j) {
+    return i != j && v->p->y[at(v, i, j)] >= 0;
+}
 
 /* w y of a positive, w (1 - y) of a negative. */
 static real share(const view *v, int positive, size_t i, size_t j) {
@@ -175,7 +177,8 @@ static void add_triplet(const view *v, size_t a, size_t p, size_t n, sums *out) 
     out->terms += 1;
     out->weights += weight;
     if (loss->kind == NF_KIND_MARGIN) {
-        const real pull = positive_part(tp - loss->beta + m), push = positive_part(loss->beta - tn + m);
+        const real pull = positive_part(tp - loss->beta + m),
+                   push = positive_part(loss->beta - tn + m);
         out->value += weight * (pull + push);
         out->active += (weight * pull > 0) + (weight * push > 0);
         return;

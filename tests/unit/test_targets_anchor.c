@@ -108,10 +108,9 @@ static void choose(problem *p, int source, int extras) {
     }
 }
 
-static const char *const names[] = {"triplet",   "tfa-semihard",     "tfa-hard",
-                                    "margin",    "nt-xent",          "supcon",
-                                    "nca",       "multi-similarity", "circle",
-                                    "lifted",    "n-pairs",          "generalized-lifted"};
+static const char *const names[] = {"triplet", "tfa-semihard", "tfa-hard", "margin",
+                                    "nt-xent", "supcon",       "nca",      "multi-similarity",
+                                    "circle",  "lifted",       "n-pairs",  "generalized-lifted"};
 #define NAMES (sizeof names / sizeof names[0])
 
 static nf_loss loss_of(nf_context *context, const char *name, nf_reduction reduction) {
@@ -175,7 +174,8 @@ static void compare(nf_context *context, const nf_loss *loss, const problem *p, 
         const nf_loss_result result = run(context, loss, p, (nf_type)type, got);
         assert_near(loss, "value", result.value, value, unit * fmax(fabs(value), 1));
         if (!differences) continue;
-        const double slack = (type == NF_FLOAT32 ? 2e-5 : 2e-9) * fmax(largest(want, p->n * D), 0.1);
+        const double slack =
+            (type == NF_FLOAT32 ? 2e-5 : 2e-9) * fmax(largest(want, p->n * D), 0.1);
         for (size_t k = 0; k < p->n * D; k++) {
             assert_near(loss, "a derivative", got[k], want[k], slack);
         }
@@ -185,8 +185,9 @@ static void compare(nf_context *context, const nf_loss *loss, const problem *p, 
 static void plain_loops_agree(void **state) {
     (void)state;
     nf_context *context = test_context(2);
-    static const nf_reduction reductions[] = {NF_REDUCE_SUM, NF_REDUCE_MEAN, NF_REDUCE_WEIGHTED_MEAN,
-                                              NF_REDUCE_MEAN_NONZERO, NF_REDUCE_MEAN_ANCHORS};
+    static const nf_reduction reductions[] = {NF_REDUCE_SUM, NF_REDUCE_MEAN,
+                                              NF_REDUCE_WEIGHTED_MEAN, NF_REDUCE_MEAN_NONZERO,
+                                              NF_REDUCE_MEAN_ANCHORS};
     for (size_t k = 0; k < NAMES; k++) {
         for (int source = LABELS; source < SOURCES; source++) {
             for (int extras = 0; extras < 16; extras++) {
@@ -313,9 +314,9 @@ static void groups_are_ids(void **state) {
         const nf_labels labels = {p->label, p->n, 1};
         const nf_loss_sets sets = {x, x, labels, labels, p->group, p->group};
         nf_loss_result apart;
-        assert_ok(context,
-                  nf_loss_reference(context, &loss, &sets, &apart, nf_matrix_out_f64(query, p->n, D),
-                                    nf_matrix_out_f64(reference, p->n, D)));
+        assert_ok(context, nf_loss_reference(context, &loss, &sets, &apart,
+                                             nf_matrix_out_f64(query, p->n, D),
+                                             nf_matrix_out_f64(reference, p->n, D)));
         const nf_loss_result result = run(context, &loss, p, NF_FLOAT64, got);
         assert_near(&loss, "value", result.value, apart.value, 1e-12 * fmax(apart.value, 1));
         assert_int_equal(result.terms, apart.terms);
@@ -395,8 +396,8 @@ static void bits_do_not_depend_on_threads_or_isa(void **state) {
 static void nothing_to_compare_is_a_zero(void **state) {
     (void)state;
     nf_context *context = test_context(1);
-    static const nf_reduction reductions[] = {NF_REDUCE_SUM, NF_REDUCE_MEAN, NF_REDUCE_WEIGHTED_MEAN,
-                                              NF_REDUCE_MEAN_NONZERO};
+    static const nf_reduction reductions[] = {NF_REDUCE_SUM, NF_REDUCE_MEAN,
+                                              NF_REDUCE_WEIGHTED_MEAN, NF_REDUCE_MEAN_NONZERO};
     for (size_t k = 0; k < NAMES; k++) {
         for (size_t r = 0; r < 4; r++) {
             for (int how = 0; how < 4; how++) {
@@ -431,14 +432,14 @@ static void what_has_no_meaning_is_refused_by_name(void **state) {
         p->soft[9] = 0.25; /* of pair (1, 1), which is never read */
         p->soft[1] = 0.5;
         assert_fails(context,
-                     nf_loss_targets(context, &loss, nf_matrix_f64(p->x, 8, D), &p->targets, &result,
-                                     (nf_matrix_out){0}),
+                     nf_loss_targets(context, &loss, nf_matrix_f64(p->x, 8, D), &p->targets,
+                                     &result, (nf_matrix_out){0}),
                      NF_ERR_ARG, nf_loss_kind_name(loss.kind));
         assert_true(strstr(nf_context_error(context)->message, "pair (0, 1) is 0.5") != NULL);
         loss.reduction = NF_REDUCE_MEAN_SIDES;
         assert_fails(context,
-                     nf_loss_targets(context, &loss, nf_matrix_f64(p->x, 8, D), &p->targets, &result,
-                                     (nf_matrix_out){0}),
+                     nf_loss_targets(context, &loss, nf_matrix_f64(p->x, 8, D), &p->targets,
+                                     &result, (nf_matrix_out){0}),
                      NF_ERR_ARG, "reduction is mean-sides");
     }
     free(p);
@@ -491,8 +492,9 @@ static nf_status small_loss(nf_context *context, void *user) {
     static const double x[12] = {0, 0, 1, 0, 0, 1, 1, 1, 0.5, 0.25, 2, 1};
     static const int64_t label[8] = {0, 1, 1, 2, 0, 2, 1, 0}, group[6] = {0, 1, 2, 3, 4, 4};
     static const size_t offset[7] = {0, 1, 3, 4, 5, 7, 8};
-    static const double row_weight[6] = {1, 2, 1, 0.5, 1, 1}, pair_weight[36] = {
-        0, 1, 2, 1, 1, 1, 0, 0, 1, 2, 3, 1, 0, 0, 0, 1, 2, 1, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 1};
+    static const double row_weight[6] = {1, 2, 1, 0.5, 1, 1},
+                        pair_weight[36] = {0, 1, 2, 1, 1, 1, 0, 0, 1, 2, 3, 1, 0, 0, 0,
+                                           1, 2, 1, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 1};
     const nf_label_sets sets = {offset, label};
     const nf_targets targets = {.sets = &sets,
                                 .row_weight = row_weight,
