@@ -246,6 +246,9 @@ class Loss:
         reference_labels: ArrayLike, query_ids: ArrayLike | None = None,
         reference_ids: ArrayLike | None = None, *, gradient: bool = True,
     ) -> LossResult: ...
+    def _numbers(self) -> tuple[float, ...]: ...
+    @classmethod
+    def _from_numbers(cls, sequence: Sequence[float], /) -> Self: ...
     def _with_beta(
         self, query: ArrayLike, query_labels: ArrayLike, reference: ArrayLike | None = None,
         reference_labels: ArrayLike | None = None, query_ids: ArrayLike | None = None,

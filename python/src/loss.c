@@ -4,6 +4,7 @@
 
 #include "core.h"
 #include "loss.h"
+#include "numbers.h"
 
 /* ---- options -------------------------------------------------------------------------------- */
 
@@ -349,6 +350,47 @@ static PyObject *get_unlabelled(PyObject *self, void *offset) {
     Py_RETURN_NONE;
 }
 
+/* ---- numbers -------------------------------------------------------------------------------- */
+
+static PyObject *to_numbers(PyObject *object, PyObject *unused) {
+    const core_loss_object *self = (core_loss_object *)object;
+    double numbers[LOSS_NUMBERS];
+    (void)unused;
+    loss_to_numbers(&self->loss, self->has_unlabelled, numbers);
+    PyObject *tuple = PyTuple_New(LOSS_NUMBERS);
+    for (Py_ssize_t k = 0; tuple != NULL && k < LOSS_NUMBERS; k++) {
+        PyObject *number = PyFloat_FromDouble(numbers[k]);
+        if (number == NULL) {
+            Py_CLEAR(tuple);
+        } else {
+            PyTuple_SetItem(tuple, k, number);
+        }
+    }
+    return tuple;
+}
+
+static PyObject *from_numbers(PyObject *type, PyObject *sequence) {
+    core_state *state = core_state_of_type((PyTypeObject *)type);
+    double numbers[LOSS_NUMBERS];
+    if (state == NULL) return NULL;
+    if (PySequence_Size(sequence) != LOSS_NUMBERS) {
+        if (!PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "not the numbers of a loss");
+        return NULL;
+    }
+    for (Py_ssize_t k = 0; k < LOSS_NUMBERS; k++) {
+        PyObject *number = PySequence_GetItem(sequence, k);
+        numbers[k] = number != NULL ? PyFloat_AsDouble(number) : -1;
+        Py_XDECREF(number);
+        if (PyErr_Occurred()) return NULL;
+    }
+    const nf_loss loss = loss_from_numbers(numbers);
+    core_call call;
+    if (core_enter(&call, state, 0) < 0) return NULL;
+    if (core_leave(&call, nf_loss_check(call.context, &loss)) < 0) return NULL;
+    return loss_from(state, (PyTypeObject *)type, &loss, "weston",
+                     numbers[LOSS_NUMBER_unlabelled] != 0);
+}
+
 static PyGetSetDef loss_getset[] = {
     {"preset", get_preset, NULL, "Preset that the options started from.", NULL},
     {"pos_metric", get_metric, NULL, "Distance t+ of positives.", FIELD(pos_metric)},
@@ -378,6 +420,8 @@ static PyGetSetDef loss_getset[] = {
 
 static PyMethodDef loss_methods[] = {
     {"_takes", takes, METH_O, NULL},
+    {"_numbers", to_numbers, METH_NOARGS, "The options as numbers, see numbers.h."},
+    {"_from_numbers", from_numbers, METH_O | METH_CLASS, "The loss of such numbers."},
     {"pairs", (PyCFunction)(void (*)(void))core_loss_pairs, METH_FASTCALL | METH_KEYWORDS,
      "pairs($self, /, x, pairs, *, gradient=True, upstream=None, terms=False, same_encoding='01')\n"
      "--\n\n"

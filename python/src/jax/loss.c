@@ -1,40 +1,15 @@
-/* Targets of the contrastive family. Results are the value (with reduction `none` the terms) and
+/* Targets of losses. Results are the value (with reduction `none` the terms) and
  * then, if asked for, a gradient per matrix; with an upstream operand the gradients alone. */
 #include <string.h>
 
 #include "jax/xla.h"
+#include "numbers.h"
 
-/* The attribute, in the order of nearfar.jax. */
-enum {
-    POS_METRIC,
-    NEG_METRIC,
-    POS_EXPONENT,
-    NEG_EXPONENT,
-    POS_MARGIN,
-    NEG_MARGIN,
-    POS_WEIGHT,
-    NEG_WEIGHT,
-    SCALE,
-    NORMALIZE,
-    REDUCTION,
-    UNLABELLED,
-    ENCODING,
-    OPTIONS
-};
+/* The attribute: the numbers of the loss, then how `same` is said. */
+enum { ENCODING = LOSS_NUMBERS, OPTIONS };
 
-static nf_loss loss_of(const xla_call *call) {
-    const double *o = call->options;
-    return (nf_loss){.pos_metric = (nf_metric)(int)o[POS_METRIC],
-                     .neg_metric = (nf_metric)(int)o[NEG_METRIC],
-                     .pos_exponent = o[POS_EXPONENT],
-                     .neg_exponent = o[NEG_EXPONENT],
-                     .pos_margin = o[POS_MARGIN],
-                     .neg_margin = o[NEG_MARGIN],
-                     .pos_weight = o[POS_WEIGHT],
-                     .neg_weight = o[NEG_WEIGHT],
-                     .scale = o[SCALE],
-                     .normalize = o[NORMALIZE] != 0,
-                     .reduction = (nf_reduction)(int)o[REDUCTION]};
+static int has_unlabelled(const xla_call *call) {
+    return call->options[LOSS_NUMBER_unlabelled] != 0;
 }
 
 static nf_same_encoding encoding_of(const xla_call *call) {
@@ -47,10 +22,10 @@ static nf_same_encoding encoding_of(const xla_call *call) {
 xla_error *xla_loss_batch(xla_frame *frame) {
     xla_call call;
     if (xla_enter(&call, frame, 2, OPTIONS)) return call.error;
-    nf_loss loss = loss_of(&call);
+    nf_loss loss = loss_from_numbers(call.options);
     nf_matrix x;
     nf_matrix_out out;
-    nf_labels labels = {.has_unlabelled = call.options[UNLABELLED] != 0};
+    nf_labels labels = {.has_unlabelled = has_unlabelled(&call)};
     nf_loss_result result;
     nf_status status = xla_matrix(&call, 0, "x", &x);
     if (status == NF_OK) status = xla_labels(&call, 1, "labels", &labels);
@@ -178,7 +153,7 @@ static nf_status write_result(xla_call *call, const nf_loss_result *result, cons
 xla_error *xla_loss_pairs(xla_frame *frame) {
     xla_call call;
     if (xla_enter(&call, frame, 5, OPTIONS)) return call.error;
-    nf_loss loss = loss_of(&call);
+    nf_loss loss = loss_from_numbers(call.options);
     nf_matrix x;
     nf_matrix_out out;
     list l;
@@ -206,7 +181,7 @@ xla_error *xla_loss_pairs(xla_frame *frame) {
 xla_error *xla_loss_rows(xla_frame *frame) {
     xla_call call;
     if (xla_enter(&call, frame, 4, OPTIONS)) return call.error;
-    nf_loss loss = loss_of(&call);
+    nf_loss loss = loss_from_numbers(call.options);
     nf_matrix left, right;
     nf_matrix_out left_out, right_out;
     const uint8_t *same = NULL;
@@ -248,25 +223,98 @@ static nf_status ids_get(xla_call *call, nf_loss_sets *sets) {
     return NF_OK;
 }
 
+/* The first six operands of the targets over two sets. */
+static nf_status sets_get(xla_call *call, nf_loss_sets *sets) {
+    *sets = (nf_loss_sets){.query_labels = {.has_unlabelled = has_unlabelled(call)},
+                           .reference_labels = {.has_unlabelled = has_unlabelled(call)}};
+    nf_status status = xla_matrix(call, 0, "query", &sets->query);
+    if (status == NF_OK) status = xla_labels(call, 1, "query_labels", &sets->query_labels);
+    if (status == NF_OK) status = xla_matrix(call, 2, "reference", &sets->reference);
+    if (status == NF_OK) status = xla_labels(call, 3, "reference_labels", &sets->reference_labels);
+    return status == NF_OK ? ids_get(call, sets) : status;
+}
+
 /* query (n, d), labels (n), reference (m, d), labels (m), ids (n or 0), ids (m or 0) */
 xla_error *xla_loss_reference(xla_frame *frame) {
     xla_call call;
     if (xla_enter(&call, frame, 6, OPTIONS)) return call.error;
-    nf_loss loss = loss_of(&call);
-    nf_loss_sets sets = {.query_labels = {.has_unlabelled = call.options[UNLABELLED] != 0},
-                         .reference_labels = {.has_unlabelled = call.options[UNLABELLED] != 0}};
+    nf_loss loss = loss_from_numbers(call.options);
+    nf_loss_sets sets;
     nf_matrix_out query_out, reference_out;
     nf_loss_result result;
-    nf_status status = xla_matrix(&call, 0, "query", &sets.query);
-    if (status == NF_OK) status = xla_labels(&call, 1, "query_labels", &sets.query_labels);
-    if (status == NF_OK) status = xla_matrix(&call, 2, "reference", &sets.reference);
-    if (status == NF_OK) status = xla_labels(&call, 3, "reference_labels", &sets.reference_labels);
-    if (status == NF_OK) status = ids_get(&call, &sets);
+    nf_status status = sets_get(&call, &sets);
     if (status == NF_OK) status = xla_gradient(&call, 1, sets.query, &query_out);
     if (status == NF_OK) status = xla_gradient(&call, 2, sets.reference, &reference_out);
     if (status == NF_OK) {
         status = nf_loss_reference(call.context, &loss, &sets, &result, query_out, reference_out);
     }
     if (status == NF_OK) status = xla_write_doubles(&call, 0, &result.value, 1);
+    return xla_leave(&call, status);
+}
+
+/* ---- the margin loss with its boundary as an operand ---------------------------------------- */
+
+/* More of the attribute: nu, and whether there is a boundary for each label. */
+enum { NU = LOSS_NUMBERS, BY_LABEL, MARGIN_OPTIONS };
+
+/* Operand k as beta; its gradient goes to memory of the call. */
+static nf_status beta_get(xla_call *call, int64_t k, nf_margin_beta *beta) {
+    void *gradient;
+    *beta = (nf_margin_beta){.count = xla_count(xla_arg(call, k)),
+                             .nu = call->options[NU],
+                             .by_label = call->options[BY_LABEL] != 0};
+    nf_status status = xla_doubles(call, k, "beta", beta->count, &beta->beta);
+    if (status == NF_OK) status = xla_allocate(call, beta->count, sizeof(double), &gradient);
+    if (status == NF_OK) beta->gradient = gradient;
+    return status;
+}
+
+/* The value, and as result k, if it is asked for, the gradient of beta. */
+static nf_status write_margin(xla_call *call, const nf_loss_result *result, int64_t k,
+                              const nf_margin_beta *beta) {
+    nf_status status = xla_write_doubles(call, 0, &result->value, 1);
+    if (status != NF_OK || k >= call->frame->rets.size) return status;
+    return xla_write_doubles(call, k, beta->gradient, beta->count);
+}
+
+/* x (n, d), labels (n), beta (1, or c) */
+xla_error *xla_loss_margin(xla_frame *frame) {
+    xla_call call;
+    if (xla_enter(&call, frame, 3, MARGIN_OPTIONS)) return call.error;
+    nf_loss loss = loss_from_numbers(call.options);
+    nf_matrix x;
+    nf_matrix_out out;
+    nf_labels labels = {.has_unlabelled = has_unlabelled(&call)};
+    nf_margin_beta beta;
+    nf_loss_result result;
+    nf_status status = xla_matrix(&call, 0, "x", &x);
+    if (status == NF_OK) status = xla_labels(&call, 1, "labels", &labels);
+    if (status == NF_OK) status = beta_get(&call, 2, &beta);
+    if (status == NF_OK) status = xla_gradient(&call, 1, x, &out);
+    if (status == NF_OK) {
+        status = nf_loss_margin(call.context, &loss, x, labels, &beta, &result, out);
+    }
+    if (status == NF_OK) status = write_margin(&call, &result, 2, &beta);
+    return xla_leave(&call, status);
+}
+
+/* As xla_loss_reference, beta (1, or c) */
+xla_error *xla_loss_margin_reference(xla_frame *frame) {
+    xla_call call;
+    if (xla_enter(&call, frame, 7, MARGIN_OPTIONS)) return call.error;
+    nf_loss loss = loss_from_numbers(call.options);
+    nf_loss_sets sets;
+    nf_matrix_out query_out, reference_out;
+    nf_margin_beta beta;
+    nf_loss_result result;
+    nf_status status = sets_get(&call, &sets);
+    if (status == NF_OK) status = beta_get(&call, 6, &beta);
+    if (status == NF_OK) status = xla_gradient(&call, 1, sets.query, &query_out);
+    if (status == NF_OK) status = xla_gradient(&call, 2, sets.reference, &reference_out);
+    if (status == NF_OK) {
+        status = nf_loss_margin_reference(call.context, &loss, &sets, &beta, &result, query_out,
+                                          reference_out);
+    }
+    if (status == NF_OK) status = write_margin(&call, &result, 3, &beta);
     return xla_leave(&call, status);
 }
