@@ -9,12 +9,12 @@ def formula_of(core: type) -> str:
     return inspect.cleandoc(core.__doc__ or "").split("    >>>")[0].rstrip()
 
 
-def derive(base: Any, core: type, how: str, **members: object) -> Any:
-    """A class on top of `base` for the core's loss: its name, arguments and formula.
+def derive(bases: tuple[type, ...], core: type, how: str, *, module: str) -> Any:
+    """A class on top of `bases` for the core's loss, with its name, arguments and formula.
 
-    how: what the docstring says about calls.
+    how: what the docstring says about calls. module: where the class will be found.
     """
     namespace = {"__doc__": f"{formula_of(core)}\n\n{inspect.cleandoc(how)}\n",
-                 "__module__": base.__module__, "__signature__": getattr(core, "__signature__"),
-                 "_core": core, **members}
-    return type(base)(core.__name__, (base,), namespace)
+                 "__module__": module, "__signature__": getattr(core, "__signature__"),
+                 "_core": core}
+    return type(bases[0])(core.__name__, bases, namespace)

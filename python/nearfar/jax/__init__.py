@@ -8,11 +8,12 @@
     (0.18, (3, 2))
 
 On the CPU the engine runs inside the compiled program (an XLA FFI handler), with the value and
-gradient bits of nearfar.ContrastiveLoss. On other platforms the same formulas run in JAX, tile by
-tile, in O(n d + tile^2) memory.
+gradient bits of nearfar's loss of the same name. On other platforms the formulas of ContrastiveLoss
+and of the distances run in JAX, tile by tile, in O(n d + tile^2) memory; the other losses are
+refused there by name.
 
 Reverse mode only, any number of times: the first gradient is the engine's, higher ones come from
-the JAX formulas. Forward mode (jax.jvp, jax.jacfwd, jax.hessian) raises JAX's TypeError for
+the JAX formulas (losses other than ContrastiveLoss have one derivative, and say so). Forward mode (jax.jvp, jax.jacfwd, jax.hessian) raises JAX's TypeError for
 custom_vjp; a Hessian is jax.jacrev(jax.grad(f)). vmap runs the engine once per batch entry, in
 order.
 
@@ -30,9 +31,15 @@ Sharded arrays are gathered for a call. Needs JAX 0.6.2 or later.
 Letters in shapes: n, m rows, d columns, p pairs, c classes.
 """
 
+from .anchors import (CircleLoss, GeneralizedLiftedStructureLoss, LiftedStructureLoss, MarginLoss,
+                      MultiSimilarityLoss, NCALoss, NPairsLoss, NTXentLoss, SupConLoss,
+                      TripletMarginLoss)
+from .bank import MemoryBank
 from .functions import (ClassIndices, class_indices, pair_distances, pair_indices,
                         pairwise_distances)
 from .losses import ContrastiveLoss
 
-__all__ = ["ClassIndices", "ContrastiveLoss", "class_indices", "pair_distances", "pair_indices",
-           "pairwise_distances"]
+__all__ = ["CircleLoss", "ClassIndices", "ContrastiveLoss", "GeneralizedLiftedStructureLoss",
+           "LiftedStructureLoss", "MarginLoss", "MemoryBank", "MultiSimilarityLoss", "NCALoss",
+           "NPairsLoss", "NTXentLoss", "SupConLoss", "TripletMarginLoss", "class_indices",
+           "pair_distances", "pair_indices", "pairwise_distances"]

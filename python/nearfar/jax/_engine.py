@@ -8,11 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.custom_derivatives import SymbolicZero
+from jax.extend.core import Primitive
+from jax.interpreters import batching, mlir
 
 from .. import _core
 
 METRICS = ("euclidean", "sqeuclidean", "cosine", "dot", "cityblock")
-REDUCTIONS = ("mean", "sum", "weighted-mean", "mean-sides", "mean-nonzero", "none")
 
 for _name, _handler in _core.jax_targets().items():
     jax.ffi.register_ffi_target(_name, _handler, platform="cpu")
@@ -98,3 +100,76 @@ def to_vector(engine, formula, engine_gradient=None):
                  lambda saved, upstream: (gradient(*saved, upstream), None))
     return jax.jit(value)
 
+
+# ---- what only the engine computes --------------------------------------------------------------
+
+# Stands where the engine is not: it can be traced and batched, but not lowered.
+_elsewhere = Primitive("nearfar_on_the_cpu_only")
+_elsewhere.multiple_results = True
+
+
+@_elsewhere.def_abstract_eval
+def _abstract(*_, results, name):
+    return [jax.core.ShapedArray(shape, dtype) for shape, dtype in results]
+
+
+def _batch(operands, dims, *, results, name):
+    size = next(x.shape[dim] for x, dim in zip(operands, dims, strict=True)
+                if dim is not None)
+    wider = tuple(((size, *shape), dtype) for shape, dtype in results)
+    return _elsewhere.bind(*operands, results=wider, name=name), [0] * len(results)
+
+
+def _lower(context, *_, results, name):
+    platforms = getattr(context.module_context, "platforms", ("another platform",))
+    raise NotImplementedError(
+        f"{name} is computed on the CPU only, not on {', '.join(platforms)}: put its arrays there, "
+        "jax.device_put(x, jax.devices('cpu')[0]), or use ContrastiveLoss, which works on any "
+        "platform")
+
+
+batching.primitive_batchers[_elsewhere] = _batch
+mlir.register_lowering(_elsewhere, _lower)
+
+
+def to_number_once(engine, name):
+    """f(xs, rest), a number, as to_number without a formula: on the CPU only, and differentiable once.
+
+    name: of the loss, for errors."""
+
+    def run(xs, rest, gradient):
+        def elsewhere(xs, rest):
+            results = (((), xs[0].dtype), *((x.shape, x.dtype) for x in xs if gradient))
+            value, *grads = _elsewhere.bind(*jax.tree.leaves((xs, rest)), results=results, name=name)
+            return (value, tuple(grads)) if gradient else value
+
+        return lax.platform_dependent(xs, rest, cpu=lambda xs, rest: engine(xs, rest, gradient),
+                                      default=elsewhere)
+
+    @jax.custom_vjp
+    def value_and_grad(xs, rest):
+        return run(xs, rest, True)
+
+    def forward_both(xs, rest):
+        value, grads = value_and_grad(*jax.tree.map(lambda primal: primal.value, (xs, rest)))
+        return (value, grads), grads
+
+    def backward_both(grads, upstream):
+        of_value, of_grads = upstream
+        if not all(isinstance(g, SymbolicZero) for g in of_grads):
+            raise NotImplementedError(f"{name} has no second derivatives: differentiate it once; "
+                                      "ContrastiveLoss has them")
+        if isinstance(of_value, SymbolicZero):
+            return jax.tree.map(jnp.zeros_like, grads), None
+        return jax.tree.map(lambda g: of_value * g, grads), None
+
+    value_and_grad.defvjp(forward_both, backward_both, symbolic_zeros=True)
+
+    @jax.custom_vjp
+    def value(xs, rest):
+        return run(xs, rest, False)
+
+    value.defvjp(value_and_grad,
+                 lambda grads, upstream: (jax.tree.map(lambda g: upstream.astype(g.dtype) * g, grads),
+                                          None))
+    return jax.jit(value)

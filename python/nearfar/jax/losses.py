@@ -1,34 +1,20 @@
-"""The contrastive family in JAX."""
+"""The contrastive family in JAX, and what losses share."""
 
 import functools
 from typing import Any
 
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from .. import LossCounts, _core
 from .. import losses as _losses
 from . import _engine, _inputs, _tiled
 
 __all__ = ["ContrastiveLoss"]
 
 
-_PRESETS = ("weston", "tfa", "drlim", "hinge", "pml", "sbert")
-
-
-def _loss_options(loss, encoding):
-    """The attribute of a target, in its order."""
-    if loss.preset not in _PRESETS or loss.reduction not in _engine.REDUCTIONS:
-        raise ValueError(f"{loss.preset!r} with reduction {loss.reduction!r} is not in nearfar.jax: "
-                         f"it has the presets {', '.join(_PRESETS)} and the reductions "
-                         f"{', '.join(_engine.REDUCTIONS)}")
-    metrics = map(_engine.METRICS.index, (loss.pos_metric, loss.neg_metric))
-    return (*metrics, loss.pos_exponent, loss.neg_exponent, loss.pos_margin, loss.neg_margin,
-            loss.pos_weight, loss.neg_weight, loss.scale, loss.normalize,
-            _engine.REDUCTIONS.index(loss.reduction), loss.unlabelled is not None,
-            encoding == "pm1")
-
-
-def _engine_number(target, order, options):
+def engine_number(target, order, options):
     """The engine for _engine.to_number; order(xs, rest) gives the target's operands."""
 
     def engine(xs, rest, gradient):
@@ -56,13 +42,15 @@ def _engine_terms(target, order, options):
 @functools.lru_cache(maxsize=256)
 def _form(loss, form, encoding):
     """The compiled function of one form of one loss; equal losses share it."""
-    order, formula = _FORMS[form]
-    target, options = f"nearfar_loss_{form}", _loss_options(loss, encoding)
+    order, formula = FORMS[form]
+    target, options = f"nearfar_loss_{form}", (*loss._numbers(), encoding == "pm1")
+    if loss.kind != "contrastive":
+        return _engine.to_number_once(engine_number(target, order, options), type(loss).__name__)
     in_jax = functools.partial(formula, loss, encoding)
     if loss.reduction == "none":
         engine, gradient = _engine_terms(target, order, options)
         return _engine.to_vector(engine, in_jax, gradient)
-    return _engine.to_number(_engine_number(target, order, options), in_jax)
+    return _engine.to_number(engine_number(target, order, options), in_jax)
 
 
 def _batch_formula(loss, _, xs, rest):
@@ -90,34 +78,29 @@ def _reference_order(xs, rest):
     return xs[0], rest[0], xs[1], rest[1], rest[2], rest[3]
 
 
-_FORMS = {"batch": (lambda xs, rest: (*xs, *rest), _batch_formula),
+FORMS = {"batch": (lambda xs, rest: (*xs, *rest), _batch_formula),
           "pairs": (lambda xs, rest: (*xs, *rest), _pairs_formula),
           "rows": (lambda xs, rest: (*xs, *rest), _rows_formula),
           "reference": (_reference_order, _reference_formula)}
 
 
-class ContrastiveLoss(_losses.ContrastiveLoss):
-    """The contrastive family as a differentiable JAX function.
+def rows_of(embeddings, labels):
+    """(xs, rest) of the batch form."""
+    x = _inputs.matrix(embeddings, "embeddings")
+    return (x,), (_inputs.labels(labels, "labels", x.shape[0], "embeddings has rows"),)
 
-    ::
 
-        phi+ = scale * pos_weight * max(0, t+ - pos_margin)^pos_exponent     same label
-        phi- = scale * neg_weight * max(0, neg_margin - t-)^neg_exponent     different label
+def sets_of(query, query_labels, reference, reference_labels, query_ids, reference_ids):
+    """(xs, rest) of the reference form."""
+    query, reference = _inputs.matrices(query, "query", reference, "reference")
+    counts = query.shape[0], reference.shape[0]
+    labels = _inputs.labels_together(query_labels, reference_labels, counts)
+    ids = _inputs.ids_together(query_ids, reference_ids, counts)
+    return (query, reference), (*labels, *ids)
 
-    The same options and presets as nearfar.ContrastiveLoss; without any it is eq. (3) of Weston,
-    Ratle & Collobert, Deep Learning via Semi-Supervised Embedding, ICML 2008: the mean over all
-    pairs of d^2 where the labels agree and max(0, 1 - d)^2 where they differ. Options are fixed
-    when a function is compiled; stats has no effect here.
 
-    loss(embeddings, labels)            all pairs of labelled rows
-    loss.pairs(x, pairs)                a list of pairs
-    loss.rows(x1, x2, same)             row k of x1 with row k of x2
-    loss.reference(q, ql, r, rl)        every row of q with every row of r
-
-    Each returns a scalar of the matrices' type (with reduction "none" the terms (p); pairs and rows
-    only), to be differentiated by the matrices. The derivative of a distance at 0 is 0. No pair at
-    all gives 0. Hashable, so it may be a static argument of jit.
-    """
+class Forms:
+    """The calls of a loss, on top of its class in nearfar, which has the options."""
 
     @functools.cached_property
     def _forms(self):
@@ -138,9 +121,47 @@ class ContrastiveLoss(_losses.ContrastiveLoss):
     def __call__(self, embeddings: ArrayLike, labels: ArrayLike) -> Array:  # type: ignore[override]
         """The loss over all pairs i < j of rows of embeddings (n, d); labels (n) or (n, 1) are whole
         numbers, or strings outside jit; -1 marks a row that takes part in no pair."""
-        form = self._form("batch")
-        x = _inputs.matrix(embeddings, "embeddings")
-        return form((x,), (_inputs.labels(labels, "labels", x.shape[0], "embeddings has rows"),))
+        return self._form("batch")(*rows_of(embeddings, labels))
+
+    def reference(  # type: ignore[override]
+        self, query: ArrayLike, query_labels: ArrayLike, reference: ArrayLike,
+        reference_labels: ArrayLike, query_ids: ArrayLike | None = None,
+        reference_ids: ArrayLike | None = None,
+    ) -> Array:
+        """The loss over all pairs of a row of query (n, d) and a row of reference (m, d), labels (n)
+        and (m). Rows with equal ids are the same item and make no pair."""
+        return self._form("reference")(*sets_of(query, query_labels, reference, reference_labels,
+                                              query_ids, reference_ids))
+
+    def counts(self, embeddings: ArrayLike, labels: ArrayLike) -> LossCounts:
+        """How many pairs and terms there are and how many are active: the engine's LossCounts of
+        loss(embeddings, labels). One more pass, without gradient; not inside jit."""
+        x = np.asarray(_inputs.matrix(embeddings, "embeddings"))
+        return _core.Loss.__call__(self, x, np.asarray(labels), gradient=False).counts  # type: ignore
+
+
+class ContrastiveLoss(Forms, _losses.ContrastiveLoss):
+    """The contrastive family as a differentiable JAX function.
+
+    ::
+
+        phi+ = scale * pos_weight * max(0, t+ - pos_margin)^pos_exponent     same label
+        phi- = scale * neg_weight * max(0, neg_margin - t-)^neg_exponent     different label
+
+    The same options and presets as nearfar.ContrastiveLoss; without any it is eq. (3) of Weston,
+    Ratle & Collobert, Deep Learning via Semi-Supervised Embedding, ICML 2008: the mean over all
+    pairs of d^2 where the labels agree and max(0, 1 - d)^2 where they differ. Options are fixed
+    when a function is compiled; stats is for counts().
+
+    loss(embeddings, labels)            all pairs of labelled rows
+    loss.pairs(x, pairs)                a list of pairs
+    loss.rows(x1, x2, same)             row k of x1 with row k of x2
+    loss.reference(q, ql, r, rl)        every row of q with every row of r
+
+    Each returns a scalar of the matrices' type (with reduction "none" the terms (p); pairs and rows
+    only), to be differentiated by the matrices. The derivative of a distance at 0 is 0. No pair at
+    all gives 0. Hashable, so it may be a static argument of jit.
+    """
 
     def pairs(  # type: ignore[override]
         self, x: ArrayLike, pairs: Any, *, same_encoding: str = "01",
@@ -172,17 +193,3 @@ class ContrastiveLoss(_losses.ContrastiveLoss):
             raise ValueError(f"x2 has {x2.shape[0]} rows: it must have {p}, as x1")
         same = _inputs.same(same, "same", same_encoding, p, "x1 has rows")
         return form((x1, x2), (same, _inputs.weight(weight, p)))
-
-    def reference(  # type: ignore[override]
-        self, query: ArrayLike, query_labels: ArrayLike, reference: ArrayLike,
-        reference_labels: ArrayLike, query_ids: ArrayLike | None = None,
-        reference_ids: ArrayLike | None = None,
-    ) -> Array:
-        """The loss over all pairs of a row of query (n, d) and a row of reference (m, d), labels (n)
-        and (m). Rows with equal ids are the same item and make no pair."""
-        form = self._form("reference")
-        query, reference = _inputs.matrices(query, "query", reference, "reference")
-        counts = query.shape[0], reference.shape[0]
-        labels = _inputs.labels_together(query_labels, reference_labels, counts)
-        ids = _inputs.ids_together(query_ids, reference_ids, counts)
-        return form((query, reference), (*labels, *ids))

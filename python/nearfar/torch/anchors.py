@@ -33,7 +33,7 @@ class AnchorLoss(EngineLoss):
 
 
 def _derived(core):
-    return derive(AnchorLoss, core, _HOW.format(name=core.__name__))
+    return derive((AnchorLoss,), core, _HOW.format(name=core.__name__), module=__name__)
 
 
 CircleLoss = _derived(_core.CircleLoss)
