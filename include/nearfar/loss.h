@@ -93,6 +93,8 @@
  *   weighted-mean  sum w phi / sum w
  *   mean-sides     mean of the positives + mean of the negatives; an empty side is 0
  *   mean-nonzero   as mean-sides, over the terms that are > 0
+ *   divisor        sum w phi / divisor, a number of one's own: the sizes of several batches together,
+ *                  or what a loss of pytorch-metric-learning gives its DivisorReducer
  *
  * No valid pair: value 0, gradient all zeros, counts 0. The gradient of a distance at 0 is 0. The
  * gradient at the kink of the hinge (t equal to the margin) is 0. Every gradient is finite, or the
@@ -117,7 +119,8 @@ extern "C" {
     XX(MEAN_SIDES, 3, "mean-sides")       \
     XX(MEAN_NONZERO, 4, "mean-nonzero")   \
     XX(NONE, 5, "none")                   \
-    XX(MEAN_ANCHORS, 6, "mean-anchors")
+    XX(MEAN_ANCHORS, 6, "mean-anchors")   \
+    XX(DIVISOR, 7, "divisor")
 
 typedef enum nf_reduction {
 #define XX(name, value, text) NF_REDUCE_##name = value,
@@ -194,6 +197,7 @@ typedef struct nf_loss {
     double scale;                      /* finite, > 0 */
     int normalize;                     /* L2-normalise rows first */
     nf_reduction reduction;
+    double divisor;    /* reduction divisor: finite, > 0; others: 0 */
     int stats;         /* also count active positives and mean distances: one more forward pass over
                   pairs whose distance the loss does not need; never changes value or gradient */
     nf_loss_kind kind; /* the rest is for kinds other than contrastive, see nf_loss_takes */

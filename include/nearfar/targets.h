@@ -14,6 +14,7 @@
  *   weighted-mean  that / sum w
  *   mean-sides     sum w y phi+ / sum y  +  sum w (1 - y) phi- / sum (1 - y); an empty side is 0
  *   mean-nonzero   the same, with the sums below taken over the terms that are > 0
+ *   divisor        sum of the above / divisor
  *
  * Kinds that compare the pairs of a row i. A pair counts a = u y as a positive and b = u (1 - y) as a
  * negative: every sum over positives or negatives in loss.h is one over all pairs of the row with that
@@ -41,6 +42,7 @@
  *   weighted-mean  that / the sum of what the terms are multiplied by: v_i, v_i a_ip, v_a u_ap u_an
  *   mean-nonzero   as mean, over the terms > 0
  *   mean-anchors   the mean over rows of v_i sum_p u_ip y_ip (..) / sum_p y_ip
+ *   divisor        the sum over the divisor
  */
 #ifndef NEARFAR_TARGETS_H
 #define NEARFAR_TARGETS_H

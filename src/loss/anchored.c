@@ -384,6 +384,7 @@ static double reduction_factor(const nf_anchored_job *job, const nf_anchor_sums 
     double count = job->by_mass ? total->mass : (double)total->terms;
     switch (job->reduction) {
     case NF_REDUCE_SUM: return job->scale;
+    case NF_REDUCE_DIVISOR: return job->scale / job->divisor;
     case NF_REDUCE_MEAN_NONZERO:
         count = job->by_mass ? total->active_mass : (double)total->active;
         break;
@@ -488,6 +489,7 @@ nf_anchored_job nf_anchored_of(const nf_tiled_job *job, nf_anchor_fn anchor, con
                              .unit = nf_term_unit(own, NF_NEGATIVE),
                              .stats = own->stats != 0,
                              .reduction = own->reduction,
+                             .divisor = own->divisor,
                              .scale = own->scale,
                              .anchor = anchor,
                              .loss = loss,

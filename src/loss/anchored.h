@@ -30,7 +30,8 @@ typedef struct nf_anchored_job {
     bool unit; /* rows are taken at unit length */
     bool stats;
     nf_reduction reduction;
-    double scale; /* of every term */
+    double divisor; /* of reduction divisor */
+    double scale;   /* of every term */
     nf_anchor_fn anchor;
     const void *loss;           /* of the function */
     bool lone;                  /* also anchors without positives or without negatives */

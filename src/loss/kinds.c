@@ -31,8 +31,8 @@ enum {
 #define REDUCTION(name) (1u << NF_REDUCE_##name)
 
 enum {
-    ONE_NUMBER =
-        REDUCTION(MEAN) | REDUCTION(SUM) | REDUCTION(MEAN_NONZERO) | REDUCTION(WEIGHTED_MEAN),
+    ONE_NUMBER = REDUCTION(MEAN) | REDUCTION(SUM) | REDUCTION(MEAN_NONZERO) |
+                 REDUCTION(WEIGHTED_MEAN) | REDUCTION(DIVISOR),
     OF_POSITIVES = ONE_NUMBER | REDUCTION(MEAN_ANCHORS),
     OF_PAIRS = ONE_NUMBER | REDUCTION(MEAN_SIDES) | REDUCTION(NONE),
 };
@@ -117,7 +117,8 @@ int nf_loss_takes(nf_loss_kind kind, const char *field) {
     }
     /* What every kind takes. */
     return strcmp(field, "scale") == 0 || strcmp(field, "normalize") == 0 ||
-           strcmp(field, "metric") == 0 || strcmp(field, "reduction") == 0;
+           strcmp(field, "metric") == 0 || strcmp(field, "reduction") == 0 ||
+           strcmp(field, "divisor") == 0;
 }
 
 nf_kind_run_fn nf_kind_run(nf_loss_kind kind) {
@@ -200,8 +201,16 @@ static nf_status check_words(nf_context *context, const nf_loss *loss, const nf_
     return loss->function == NULL ? NF_OK : not_taken(context, loss, "function", 0);
 }
 
+static nf_status check_divisor(nf_context *context, const nf_loss *loss) {
+    const bool own = loss->reduction == NF_REDUCE_DIVISOR;
+    if (own ? isfinite(loss->divisor) && loss->divisor > 0 : loss->divisor == 0) return NF_OK;
+    return nf_fail(context, NF_ERR_ARG, "divisor is %g: it must be %s", loss->divisor,
+                   own ? "finite and above 0, what reduction divisor divides the sum by"
+                       : "0 unless the reduction is divisor");
+}
+
 static nf_status check_reduction(nf_context *context, const nf_loss *loss, const nf_kind *own) {
-    if ((own->reductions >> loss->reduction & 1) != 0) return NF_OK;
+    if ((own->reductions >> loss->reduction & 1) != 0) return check_divisor(context, loss);
     char list[128] = "";
     for (int r = 0; nf_reduction_name((nf_reduction)r) != NULL; r++) {
         if ((own->reductions >> r & 1) == 0) continue;

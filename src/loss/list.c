@@ -354,8 +354,8 @@ nf_status nf_list_run(nf_context *context, const nf_list_job *job, nf_loss_resul
     }
     if (status != NF_OK) return status;
     add_chunks(&state, chunks);
-    nf_reduction_scales(job->loss->reduction, state.total.pairs, state.total.active,
-                        state.total.weight, state.scale);
+    nf_reduction_scales(job->loss, state.total.pairs, state.total.active, state.total.weight,
+                        state.scale);
     nf_loss_result made = summarize(&state);
     status = check_finite_terms(context, &state, &made);
     if (status == NF_OK) status = run_gradients(context, &state, wake);

@@ -131,11 +131,12 @@ static double add_regularizer(const nf_loss *loss, const margin_beta *beta,
         beta->slope[0] += nu;
         return nu * beta->of[0];
     }
-    const uint64_t count = loss->reduction == NF_REDUCE_SUM            ? 1
-                           : loss->reduction == NF_REDUCE_MEAN_NONZERO ? result->active_terms
-                                                                       : result->terms;
+    const double count = loss->reduction == NF_REDUCE_SUM            ? 1
+                         : loss->reduction == NF_REDUCE_DIVISOR      ? loss->divisor
+                         : loss->reduction == NF_REDUCE_MEAN_NONZERO ? (double)result->active_terms
+                                                                     : (double)result->terms;
     for (size_t c = 0; c < classes && count > 0; c++) {
-        double share = nu * (double)beta->class_terms[c] / (double)count;
+        double share = nu * (double)beta->class_terms[c] / count;
         value += share * beta->of[c];
         beta->slope[c] += share;
     }

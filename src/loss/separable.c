@@ -98,8 +98,7 @@ static nf_status choose_scales(nf_context *context, nf_separable *state, double 
         if (status != NF_OK) return status;
     }
     const double *mass = state->mass;
-    nf_reduction_scales_by_mass(loss->reduction, mass, state->pairs, counted.mass, state->weight,
-                                scale);
+    nf_reduction_scales_by_mass(loss, mass, state->pairs, counted.mass, state->weight, scale);
     *common = fmax(mass[0] > 0 ? scale[0] : 0, mass[1] > 0 ? scale[1] : 0);
     for (int side = 0; side < 2; side++) {
         state->coefficient[side] = *common > 0 && mass[side] > 0 ? scale[side] / *common : 0;

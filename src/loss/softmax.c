@@ -163,6 +163,7 @@ static double inverse(double value) { return value > 0 ? 1 / value : 0; }
 static double reduction_factor(const nf_softmax_state *state) {
     switch (state->job->loss->reduction) {
     case NF_REDUCE_SUM: return 1;
+    case NF_REDUCE_DIVISOR: return 1 / state->job->loss->divisor;
     case NF_REDUCE_MEAN_NONZERO: return inverse((double)state->total.active);
     case NF_REDUCE_MEAN_ANCHORS: return inverse((double)state->side[0].count);
     default: return inverse((double)state->total.terms);

@@ -56,10 +56,10 @@ void nf_term_gradient(nf_metric metric, double slope, double t, const double *a,
 
 static double inverse(double value) { return value > 0 ? 1 / value : 0; }
 
-void nf_reduction_scales_by_mass(nf_reduction reduction, const double mass[2], double pairs,
+void nf_reduction_scales_by_mass(const nf_loss *loss, const double mass[2], double pairs,
                                  const double active[2], double weight, double scale[2]) {
     for (int side = NF_NEGATIVE; side <= NF_POSITIVE; side++) {
-        switch (reduction) {
+        switch (loss->reduction) {
         case NF_REDUCE_SUM:
         case NF_REDUCE_NONE:
         case NF_REDUCE_MEAN_ANCHORS: scale[side] = 1; break; /* the last has weights per row */
@@ -67,13 +67,14 @@ void nf_reduction_scales_by_mass(nf_reduction reduction, const double mass[2], d
         case NF_REDUCE_WEIGHTED_MEAN: scale[side] = inverse(weight); break;
         case NF_REDUCE_MEAN_SIDES: scale[side] = inverse(mass[side]); break;
         case NF_REDUCE_MEAN_NONZERO: scale[side] = inverse(active[side]); break;
+        case NF_REDUCE_DIVISOR: scale[side] = 1 / loss->divisor; break;
         }
     }
 }
 
-void nf_reduction_scales(nf_reduction reduction, const uint64_t pairs[2], const uint64_t active[2],
+void nf_reduction_scales(const nf_loss *loss, const uint64_t pairs[2], const uint64_t active[2],
                          double weight, double scale[2]) {
     const double mass[2] = {(double)pairs[0], (double)pairs[1]};
     const double active_mass[2] = {(double)active[0], (double)active[1]};
-    nf_reduction_scales_by_mass(reduction, mass, mass[0] + mass[1], active_mass, weight, scale);
+    nf_reduction_scales_by_mass(loss, mass, mass[0] + mass[1], active_mass, weight, scale);
 }

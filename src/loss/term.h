@@ -25,14 +25,14 @@ double nf_term(const nf_contrast_side *side, int which, double t, double *slope)
 void nf_term_gradient(nf_metric metric, double slope, double t, const double *a, const double *b,
                       size_t d, double *row_gradient);
 
-/* The scale each side's terms get from the reduction. `active` are counts of non-zero terms and
+/* The scale each side's terms get from the loss's reduction. `active` are counts of non-zero terms and
  * `weight` the sum of list weights; only read by the reductions that need them. */
-void nf_reduction_scales(nf_reduction reduction, const uint64_t pairs[2], const uint64_t active[2],
+void nf_reduction_scales(const nf_loss *loss, const uint64_t pairs[2], const uint64_t active[2],
                          double weight, double scale[2]);
 
 /* The same where pairs count in part: `mass` and `active` are sums over the pairs of each side of what
  * they count, `pairs` is the number of pairs. */
-void nf_reduction_scales_by_mass(nf_reduction reduction, const double mass[2], double pairs,
+void nf_reduction_scales_by_mass(const nf_loss *loss, const double mass[2], double pairs,
                                  const double active[2], double weight, double scale[2]);
 
 #endif

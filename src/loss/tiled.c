@@ -183,8 +183,7 @@ static nf_status choose_scales(nf_context *context, nf_tiled_state *state) {
         if (status != NF_OK) return status;
     }
     double scale[2];
-    nf_reduction_scales(loss->reduction, pairs, counted.active, (double)(pairs[0] + pairs[1]),
-                        scale);
+    nf_reduction_scales(loss, pairs, counted.active, (double)(pairs[0] + pairs[1]), scale);
     for (int side = NF_NEGATIVE; side <= NF_POSITIVE; side++) {
         state->coefficient[side] = nf_term_side(loss, side, scale[side]).coefficient;
         if (pairs[side] == 0) state->coefficient[side] = 0;

@@ -14,7 +14,7 @@ static void check_random(loss_form form, nf_type type, uint64_t first, uint64_t 
     for (uint64_t seed = first; seed < first + cases; seed++) {
         nf_loss loss = loss_random(seed);
         if (form == FORM_PAIRS || form == FORM_ROWS) {
-            if (seed % 6 == 5) loss.reduction = NF_REDUCE_NONE;
+            if (seed % 6 == 5) loss.reduction = NF_REDUCE_NONE, loss.divisor = 0;
         }
         loss_case c = loss_case_make(seed, form, type, loss, 1);
         loss_case_check(context, &c, tolerances[type]);

@@ -23,6 +23,10 @@ nf_loss loss_random(uint64_t seed) {
                     .normalize = pick(seed, 8, 4) == 0,
                     .reduction = (nf_reduction)pick(seed, 9, 5),
                     .stats = (int)pick(seed, 10, 2)};
+    if (pick(seed, 14, 6) == 0) {
+        loss.reduction = NF_REDUCE_DIVISOR;
+        loss.divisor = 0.75 + 100 * (double)pick(seed, 15, 3);
+    }
     if (pick(seed, 11, 2)) loss.neg_metric = loss.pos_metric;
     if (pick(seed, 12, 12) == 0) loss.pos_weight = 0;
     if (pick(seed, 13, 12) == 0) loss.neg_weight = 0;

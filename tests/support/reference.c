@@ -132,6 +132,7 @@ static ref_quad quad_value(const ref_problem *p, const ref_quad *rows) {
         return factor * value;
     }
     case NF_REDUCE_NONE: return upstreamed;
+    case NF_REDUCE_DIVISOR: return factor * (sum[0] + sum[1]) / (ref_quad)p->loss.divisor;
     case NF_REDUCE_MEAN_ANCHORS: break; /* not of this family */
     }
     abort();
@@ -249,6 +250,7 @@ static void reduction_factors(const ref_problem *p, const ref_result *r, long do
         int same = p->pairs[k].same;
         long double over = 1;
         if (p->loss.reduction == NF_REDUCE_MEAN) over = (long double)p->count;
+        if (p->loss.reduction == NF_REDUCE_DIVISOR) over = (long double)p->loss.divisor;
         if (p->loss.reduction == NF_REDUCE_WEIGHTED_MEAN) over = weights;
         if (p->loss.reduction == NF_REDUCE_MEAN_SIDES) over = count[same];
         if (p->loss.reduction == NF_REDUCE_MEAN_NONZERO) over = nonzero[same];

@@ -189,6 +189,7 @@ static real pair_term(const view *v, size_t i, size_t j) {
 static real reduce(const nf_loss *loss, real sum, size_t terms, size_t active) {
     switch (loss->reduction) {
     case NF_REDUCE_SUM: return sum;
+    case NF_REDUCE_DIVISOR: return sum / (real)loss->divisor;
     case NF_REDUCE_MEAN: return terms > 0 ? sum / (real)terms : 0;
     case NF_REDUCE_MEAN_NONZERO: return active > 0 ? sum / (real)active : 0;
     default: abort();

@@ -66,14 +66,14 @@ static void reductions_have_names(void **state) {
     (void)state;
     nf_context *context = test_context(1);
     const char *names[] = {"mean",         "sum",  "weighted-mean", "mean-sides",
-                           "mean-nonzero", "none", "mean-anchors"};
-    for (int k = 0; k < 7; k++) {
+                           "mean-nonzero", "none", "mean-anchors",  "divisor"};
+    for (int k = 0; k < 8; k++) {
         nf_reduction reduction;
         assert_string_equal(nf_reduction_name((nf_reduction)k), names[k]);
         assert_ok(context, nf_reduction_parse(context, names[k], &reduction));
         assert_int_equal(reduction, k);
     }
-    assert_null(nf_reduction_name((nf_reduction)7));
+    assert_null(nf_reduction_name((nf_reduction)8));
     assert_null(nf_reduction_name((nf_reduction)-1));
     nf_reduction kept = NF_REDUCE_SUM;
     assert_fails(context, nf_reduction_parse(context, "average", &kept), NF_ERR_ARG, "average");
@@ -121,6 +121,15 @@ static void fields_out_of_range_are_named(void **state) {
     REFUSED(scale, -2, "-2");
     REFUSED(scale, NAN, "nan");
     REFUSED(reduction, (nf_reduction)9, "9");
+    REFUSED(reduction, NF_REDUCE_DIVISOR, "divisor is 0");
+    REFUSED(divisor, 3, "0 unless the reduction is divisor");
+    const double divisors[] = {-1, NAN, INFINITY};
+    for (size_t k = 0; k < 3; k++) {
+        nf_loss loss = nf_loss_weston();
+        loss.reduction = NF_REDUCE_DIVISOR;
+        loss.divisor = divisors[k];
+        assert_fails(context, nf_loss_check(context, &loss), NF_ERR_ARG, "above 0");
+    }
     for (double exponent = 1; exponent <= 8; exponent += 0.5) {
         nf_loss loss = nf_loss_weston();
         loss.pos_exponent = loss.neg_exponent = exponent;

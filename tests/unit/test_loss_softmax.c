@@ -149,10 +149,12 @@ static nf_loss vary(nf_context *context, const char *name, uint64_t seed) {
         loss.pos_metric = loss.neg_metric = (nf_metric)(seed / 2 % 5);
         loss.normalize = seed % 3 == 0;
     }
-    static const nf_reduction how[] = {NF_REDUCE_MEAN, NF_REDUCE_SUM, NF_REDUCE_MEAN_NONZERO};
-    loss.reduction = how[seed % 3];
+    static const nf_reduction how[] = {NF_REDUCE_MEAN, NF_REDUCE_SUM, NF_REDUCE_MEAN_NONZERO,
+                                       NF_REDUCE_DIVISOR};
+    loss.reduction = how[seed % 3 == 1 && seed % 5 == 0 ? 3 : seed % 3];
     bool of_pairs = loss.kind == NF_KIND_NT_XENT || loss.kind == NF_KIND_LIFTED;
     if (of_pairs && seed % 4 == 1) loss.reduction = NF_REDUCE_MEAN_ANCHORS;
+    if (loss.reduction == NF_REDUCE_DIVISOR) loss.divisor = 0.5 + 30 * u[7];
     return loss;
 }
 

@@ -124,7 +124,8 @@ static void fill_list(const data *d, int source, int extras, list *l) {
 }
 
 /* The scale of each side, from the words of the header. */
-static void scales(const list *l, nf_reduction reduction, double scale[2]) {
+static void scales(const list *l, const nf_loss *loss, double scale[2]) {
+    const nf_reduction reduction = loss->reduction;
     double active[2] = {0, 0};
     for (size_t p = 0; p < l->count; p++) {
         if (l->term[p] > 0) active[l->same[p]] += l->share[p];
@@ -134,6 +135,7 @@ static void scales(const list *l, nf_reduction reduction, double scale[2]) {
                     : reduction == NF_REDUCE_MEAN          ? l->pairs
                     : reduction == NF_REDUCE_WEIGHTED_MEAN ? l->total_weight
                     : reduction == NF_REDUCE_MEAN_SIDES    ? l->mass[s]
+                    : reduction == NF_REDUCE_DIVISOR       ? loss->divisor
                                                            : active[s];
         scale[s] = by > 0 ? 1 / by : 0;
     }
@@ -159,12 +161,13 @@ static void compare(nf_context *context, const data *d, const nf_loss *loss, int
     fill_list(d, source, extras, l);
     nf_loss one = *loss;
     one.reduction = NF_REDUCE_NONE;
+    one.divisor = 0;
     nf_pairs pairs = {
         .count = l->count, .i = l->i, .j = l->j, .same = l->same, .weight = l->weight};
     nf_pair_terms terms = {.terms = l->term};
     assert_ok(context, nf_loss_pairs(context, &one, nf_matrix_f64(d->x, N, D), pairs, &terms,
                                      &listed, (nf_matrix_out){0}));
-    scales(l, loss->reduction, scale);
+    scales(l, loss, scale);
     for (size_t p = 0; p < l->count; p++) {
         upstream[p] = scale[l->same[p]];
         value += upstream[p] * l->term[p];
@@ -186,17 +189,18 @@ static void a_list_of_the_same_pairs_agrees(void **state) {
     nf_context *context = test_context(2);
     data *d = make_data(1);
     list *l = malloc(sizeof *l);
-    static const nf_reduction reductions[] = {NF_REDUCE_SUM, NF_REDUCE_MEAN,
+    static const nf_reduction reductions[] = {NF_REDUCE_SUM,           NF_REDUCE_MEAN,
                                               NF_REDUCE_WEIGHTED_MEAN, NF_REDUCE_MEAN_SIDES,
-                                              NF_REDUCE_MEAN_NONZERO};
+                                              NF_REDUCE_MEAN_NONZERO,  NF_REDUCE_DIVISOR};
     static const char *const presets[] = {"weston", "hinge", "pml", "sbert"};
     for (int source = LABELS; source < SOURCES; source++) {
         for (int extras = 0; extras < 16; extras++) {
-            for (size_t r = 0; r < 5; r++) {
+            for (size_t r = 0; r < 6; r++) {
                 nf_loss loss;
                 assert_ok(context,
                           nf_loss_preset(context, presets[(r + (size_t)extras) % 4], &loss));
                 loss.reduction = reductions[r];
+                loss.divisor = r == 5 ? 7.5 : 0;
                 loss.pos_weight = 0.3;
                 loss.scale = 3;
                 compare(context, d, &loss, source, extras, l, 0);

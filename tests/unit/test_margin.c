@@ -11,13 +11,15 @@ static void beta_has_the_gradient_of_differences(void **state) {
     int64_t labels[N];
     test_random_f64(8, x, N * D, -1, 1);
     for (int r = 0; r < N; r++) labels[r] = 10 * ((r * r + r / 3) % C);
-    const nf_reduction reductions[] = {NF_REDUCE_MEAN_NONZERO, NF_REDUCE_MEAN, NF_REDUCE_SUM};
-    for (int k = 0; k < 12; k++) {
+    const nf_reduction reductions[] = {NF_REDUCE_MEAN_NONZERO, NF_REDUCE_MEAN, NF_REDUCE_SUM,
+                                       NF_REDUCE_DIVISOR};
+    for (int k = 0; k < 16; k++) {
         nf_loss loss;
         assert_ok(context, nf_loss_preset(context, "margin", &loss));
-        loss.reduction = reductions[k % 3];
+        loss.reduction = reductions[k % 4];
+        if (loss.reduction == NF_REDUCE_DIVISOR) loss.divisor = 50;
         double values[C] = {1.1, 1.25, 0.9, 1.3}, slope[C], unused[C];
-        nf_margin_beta beta = {values, k < 6 ? 1 : C, k % 2 ? 0.3 : 0, slope, 0};
+        nf_margin_beta beta = {values, k < 8 ? 1 : C, k / 4 % 2 ? 0.3 : 0, slope, 0};
         nf_matrix view = nf_matrix_f64(x, N, D);
         nf_labels own = {labels, N, 1};
         nf_loss_result r, up, down;

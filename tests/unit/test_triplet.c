@@ -201,6 +201,7 @@ static answer by_loops(const problem *q, const double *beta, long double *slope)
 static long double factor_of(const problem *p, const answer *a) {
     uint64_t count = p->loss.reduction == NF_REDUCE_MEAN ? a->triplets : a->active;
     if (p->loss.reduction == NF_REDUCE_SUM) return p->loss.scale;
+    if (p->loss.reduction == NF_REDUCE_DIVISOR) return p->loss.scale / p->loss.divisor;
     return count > 0 ? p->loss.scale / (long double)count : 0;
 }
 
@@ -292,8 +293,10 @@ static nf_loss random_loss(nf_context *context, uint64_t seed) {
     loss.normalize = seed / 15 % 2;
     loss.neg_margin = seed % 7 == 0 ? -0.1 : 0.02 + 0.1 * (double)(seed % 6);
     loss.scale = seed % 2 ? 1 : 2.5;
-    const nf_reduction reductions[] = {NF_REDUCE_MEAN, NF_REDUCE_SUM, NF_REDUCE_MEAN_NONZERO};
-    loss.reduction = reductions[seed / 2 % 3];
+    const nf_reduction reductions[] = {NF_REDUCE_MEAN, NF_REDUCE_SUM, NF_REDUCE_MEAN_NONZERO,
+                                       NF_REDUCE_DIVISOR};
+    loss.reduction = reductions[seed / 2 % 4];
+    if (loss.reduction == NF_REDUCE_DIVISOR) loss.divisor = 12.5;
     loss.stats = (int)(seed % 2);
     return loss;
 }
@@ -355,6 +358,7 @@ static void gradients_are_those_of_differences(void **state) {
         nf_loss loss = random_loss(context, seed);
         if (loss.neg_metric == NF_CITYBLOCK) continue;
         loss.reduction = seed % 2 ? NF_REDUCE_MEAN : NF_REDUCE_SUM;
+        loss.divisor = 0;
         problem p = make(3 * seed + 1, loss, NF_FLOAT64, 20, 0, 4, 4);
         double *x = p.x;
         for (size_t e = 0; e < 20 * 4; e++) x[e] += 0.05 * sin((double)(e * e)); /* no duplicates */
