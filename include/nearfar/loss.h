@@ -261,13 +261,30 @@ typedef struct nf_loss_result {
 /* All pairs of labelled rows: x (n, d), labels (n). gradient (n, d) of x's type = d value / d x, or
  * data NULL for the value only (pass a zeroed nf_matrix_out). Memory beyond inputs and outputs: 8 n
  * d bytes with a gradient, O(n) without, plus a fixed scratch per thread; the n x n matrix never
- * exists. Reduction `none` is NF_ERR_ARG here. Where positives have a closed form (euclidean with
+ * exists. Reduction `none` is NF_ERR_ARG here (nf_loss_anchors, nf_loss_pairs). Where positives have a closed form (euclidean with
  * exponent 2 or sqeuclidean with exponent 1, pos_margin 0, a reduction other than mean-nonzero) it
  * is always used.
  * Errors: NF_ERR_ARG, NF_ERR_DATA, NF_ERR_RANGE, NF_ERR_NOMEM, NF_ERR_CANCELLED. */
 NF_API NF_MUST_USE nf_status nf_loss_batch(nf_context *context, const nf_loss *loss, nf_matrix x,
                                            nf_labels labels, nf_loss_result *result,
                                            nf_matrix_out gradient);
+
+/* Per-row extras of nf_loss_anchors; NULL or zeroed means none. */
+typedef struct nf_row_terms {
+    double *terms;          /* out (n): scale times the sum of the terms that start from each row,
+                               before reduction; 0 for rows without any; or NULL */
+    const double *upstream; /* (n), finite: with reduction `none` the gradient is that of
+                               sum_i upstream[i] terms[i]; NULL means all 1, and must be NULL with
+                               other reductions */
+} nf_row_terms;
+
+/* nf_loss_batch with the terms of each row as anchor, for the kinds that compare the pairs of a row
+ * (contrastive and user have terms of pairs: NF_ERR_ARG): its positive pairs for nt-xent and lifted,
+ * its triplets for triplet and margin, its class for the first row of n-pairs, else the row's one
+ * term. The value with reduction `none` is their sum. Errors as nf_loss_batch. */
+NF_API NF_MUST_USE nf_status nf_loss_anchors(nf_context *context, const nf_loss *loss, nf_matrix x,
+                                             nf_labels labels, const nf_row_terms *extras,
+                                             nf_loss_result *result, nf_matrix_out gradient);
 
 /* The boundary beta of a loss of kind margin as something to learn: one for all classes, or one per
  * class. It stands for loss->beta. */

@@ -5,6 +5,7 @@
 
 #include "base/pool.h"
 #include "loss/gradient.h"
+#include "loss/row_terms.h"
 #include "loss/update.h"
 
 #define NF_PART_CHUNKS 16 /* chunks of columns whose sums are kept in T, at most */
@@ -132,6 +133,8 @@ static void anchor_task(void *argument, size_t r, int worker) {
     for (size_t c = 0; c < run->columns; c++) sums.active_of[NF_NEGATIVE] += out.slope[c] < 0;
     for (size_t c = 0; c < run->columns; c++) sums.active_of[NF_POSITIVE] += out.slope[c] > 0;
     run->of[a] = sums;
+    const double upstream = nf_upstream_of(job->rows, job->a, a);
+    for (size_t c = 0; upstream != 1 && c < run->columns; c++) out.slope[c] *= upstream;
     if (run->gradient) store_slopes(run, r, out.slope);
 }
 
@@ -383,7 +386,8 @@ static nf_status run_panels(nf_context *context, nf_anchored *run) {
 static double reduction_factor(const nf_anchored_job *job, const nf_anchor_sums *total) {
     double count = job->by_mass ? total->mass : (double)total->terms;
     switch (job->reduction) {
-    case NF_REDUCE_SUM: return job->scale;
+    case NF_REDUCE_SUM:
+    case NF_REDUCE_NONE: return job->scale;
     case NF_REDUCE_DIVISOR: return job->scale / job->divisor;
     case NF_REDUCE_MEAN_NONZERO:
         count = job->by_mass ? total->active_mass : (double)total->active;
@@ -474,6 +478,14 @@ static void write_gradients(const nf_anchored *run) {
     }
 }
 
+static void write_terms(const nf_anchored *run) {
+    const nf_tiled_side *side = run->job->a;
+    nf_row_terms_clear(run->job->rows, side);
+    for (size_t a = 0; a < side->count; a++) {
+        nf_row_terms_put(run->job->rows, side, a, run->job->scale * run->of[a].value);
+    }
+}
+
 static void write_class_sums(const nf_anchored *run, double factor) {
     const nf_tiled_side *side = run->job->a;
     for (size_t a = 0; a < side->count; a++) {
@@ -495,6 +507,7 @@ nf_anchored_job nf_anchored_of(const nf_tiled_job *job, nf_anchor_fn anchor, con
                              .loss = loss,
                              .a = job->a,
                              .b = job->b,
+                             .rows = job->rows,
                              .pairs = {job->pairs[NF_NEGATIVE], job->pairs[NF_POSITIVE]}};
 }
 
@@ -517,6 +530,7 @@ nf_status nf_anchored_run(nf_context *context, const nf_anchored_job *job, nf_lo
     status = finish_gradients(context, &run, factor * nf_pass_factor(job->metric));
     if (status != NF_OK) return status;
     write_gradients(&run);
+    write_terms(&run);
     write_class_sums(&run, factor);
     *result = made;
     return NF_OK;

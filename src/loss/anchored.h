@@ -41,6 +41,7 @@ typedef struct nf_anchored_job {
     bool weighted;              /* split gives weights */
     const nf_tiled_side *a, *b; /* anchors and the others; the same: within one set */
     uint64_t pairs[2];
+    const nf_row_terms *rows; /* or NULL */
     /* Out (classes), set to 0 by the caller, or NULL: sums over the anchors of a class. */
     double *extra; /* reduced */
     uint64_t *class_terms;

@@ -9,7 +9,6 @@ nf_status nf_batch_check(nf_context *context, const nf_loss *loss, nf_matrix x, 
                          const nf_loss_result *result, nf_matrix_out gradient) {
     nf_status status = nf_loss_check(context, loss);
     if (status == NF_OK) status = nf_check_result(context, result);
-    if (status == NF_OK) status = nf_kind_check_reduced(context, loss);
     if (status == NF_OK) status = nf_check_features(context, x, "x");
     if (status == NF_OK) status = nf_check_labels(context, labels, "labels", x.rows, "x");
     if (status == NF_OK) status = nf_check_gradient(context, gradient, "gradient", x, "x");
@@ -33,19 +32,25 @@ nf_status nf_batch_side(nf_context *context, nf_matrix x, nf_labels labels, nf_m
     return NF_OK;
 }
 
+nf_status nf_batch_run(nf_context *context, const nf_loss *loss, nf_matrix x, nf_labels labels,
+                       const nf_row_terms *rows, nf_loss_result *result, nf_matrix_out gradient) {
+    nf_partition *partition;
+    nf_tiled_side side;
+    nf_status status = nf_batch_side(context, x, labels, gradient, &partition, &side);
+    if (status != NF_OK) return status;
+    nf_tiled_job job = {.loss = loss,
+                        .a = &side,
+                        .b = &side,
+                        .pairs = {partition->negative_pairs, partition->positive_pairs},
+                        .rows = rows};
+    return nf_kind_run(loss->kind)(context, &job, result);
+}
+
 nf_status nf_loss_batch(nf_context *context, const nf_loss *loss, nf_matrix x, nf_labels labels,
                         nf_loss_result *result, nf_matrix_out gradient) {
     nf_scope scope = nf_scope_enter(context);
-    nf_partition *partition = NULL;
-    nf_tiled_side side;
     nf_status status = nf_batch_check(context, loss, x, labels, result, gradient);
-    if (status == NF_OK) status = nf_batch_side(context, x, labels, gradient, &partition, &side);
-    if (status == NF_OK) {
-        nf_tiled_job job = {.loss = loss,
-                            .a = &side,
-                            .b = &side,
-                            .pairs = {partition->negative_pairs, partition->positive_pairs}};
-        status = nf_kind_run(loss->kind)(context, &job, result);
-    }
+    if (status == NF_OK) status = nf_kind_check_reduced(context, loss);
+    if (status == NF_OK) status = nf_batch_run(context, loss, x, labels, NULL, result, gradient);
     return nf_scope_leave(context, scope, status);
 }

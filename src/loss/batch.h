@@ -12,4 +12,9 @@ nf_status nf_batch_check(nf_context *context, const nf_loss *loss, nf_matrix x, 
 nf_status nf_batch_side(nf_context *context, nf_matrix x, nf_labels labels, nf_matrix_out gradient,
                         nf_partition **partition, nf_tiled_side *side) NF_MUST_USE;
 
+/* The loss over all pairs; `rows` may be NULL. */
+nf_status nf_batch_run(nf_context *context, const nf_loss *loss, nf_matrix x, nf_labels labels,
+                       const nf_row_terms *rows, nf_loss_result *result,
+                       nf_matrix_out gradient) NF_MUST_USE;
+
 #endif

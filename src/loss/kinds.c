@@ -31,10 +31,10 @@ enum {
 #define REDUCTION(name) (1u << NF_REDUCE_##name)
 
 enum {
-    ONE_NUMBER = REDUCTION(MEAN) | REDUCTION(SUM) | REDUCTION(MEAN_NONZERO) |
-                 REDUCTION(WEIGHTED_MEAN) | REDUCTION(DIVISOR),
-    OF_POSITIVES = ONE_NUMBER | REDUCTION(MEAN_ANCHORS),
-    OF_PAIRS = ONE_NUMBER | REDUCTION(MEAN_SIDES) | REDUCTION(NONE),
+    OF_ROWS = REDUCTION(MEAN) | REDUCTION(SUM) | REDUCTION(MEAN_NONZERO) |
+              REDUCTION(WEIGHTED_MEAN) | REDUCTION(DIVISOR) | REDUCTION(NONE),
+    OF_POSITIVES = OF_ROWS | REDUCTION(MEAN_ANCHORS),
+    OF_PAIRS = OF_ROWS | REDUCTION(MEAN_SIDES),
 };
 
 typedef struct nf_kind {
@@ -46,20 +46,17 @@ static const nf_kind kinds[] = {
     [NF_KIND_CONTRASTIVE] = {nf_tiled_run,
                              TAKES_SIDES | TAKES_METRICS | TAKES_POS_MARGIN | TAKES_NEG_MARGIN,
                              OF_PAIRS},
-    [NF_KIND_TRIPLET] = {nf_triplet_run, TAKES_NEG_MARGIN | TAKES_TRIPLETS | TAKES_SMOOTH,
-                         ONE_NUMBER},
-    [NF_KIND_MARGIN] = {nf_margin_run, TAKES_NEG_MARGIN | TAKES_BETA, ONE_NUMBER},
+    [NF_KIND_TRIPLET] = {nf_triplet_run, TAKES_NEG_MARGIN | TAKES_TRIPLETS | TAKES_SMOOTH, OF_ROWS},
+    [NF_KIND_MARGIN] = {nf_margin_run, TAKES_NEG_MARGIN | TAKES_BETA, OF_ROWS},
     [NF_KIND_NT_XENT] = {nf_softmax_run, TAKES_TEMPERATURE, OF_POSITIVES},
-    [NF_KIND_SUPCON] = {nf_softmax_run, TAKES_TEMPERATURE, ONE_NUMBER},
-    [NF_KIND_NCA] = {nf_softmax_run, TAKES_TEMPERATURE, ONE_NUMBER},
-    [NF_KIND_MULTI_SIMILARITY] = {nf_softmax_run, TAKES_ALPHA | TAKES_BETA | TAKES_BASE,
-                                  ONE_NUMBER},
+    [NF_KIND_SUPCON] = {nf_softmax_run, TAKES_TEMPERATURE, OF_ROWS},
+    [NF_KIND_NCA] = {nf_softmax_run, TAKES_TEMPERATURE, OF_ROWS},
+    [NF_KIND_MULTI_SIMILARITY] = {nf_softmax_run, TAKES_ALPHA | TAKES_BETA | TAKES_BASE, OF_ROWS},
     [NF_KIND_CIRCLE] = {nf_softmax_run, TAKES_NEG_MARGIN | TAKES_GAMMA | TAKES_COSINE_ONLY,
-                        ONE_NUMBER},
+                        OF_ROWS},
     [NF_KIND_LIFTED] = {nf_softmax_run, TAKES_POS_MARGIN | TAKES_NEG_MARGIN, OF_POSITIVES},
-    [NF_KIND_GENERALIZED_LIFTED] = {nf_softmax_run, TAKES_POS_MARGIN | TAKES_NEG_MARGIN,
-                                    ONE_NUMBER},
-    [NF_KIND_N_PAIRS] = {nf_npairs_run, 0, ONE_NUMBER},
+    [NF_KIND_GENERALIZED_LIFTED] = {nf_softmax_run, TAKES_POS_MARGIN | TAKES_NEG_MARGIN, OF_ROWS},
+    [NF_KIND_N_PAIRS] = {nf_npairs_run, 0, OF_ROWS},
     [NF_KIND_USER] = {nf_user_run, TAKES_METRICS | TAKES_FUNCTION, OF_PAIRS},
 };
 
@@ -250,7 +247,9 @@ nf_status nf_kind_check_separable(nf_context *context, const nf_loss *loss) {
 
 nf_status nf_kind_check_reduced(nf_context *context, const nf_loss *loss) {
     if (loss->reduction != NF_REDUCE_NONE) return NF_OK;
+    const bool of_pairs = loss->kind == NF_KIND_CONTRASTIVE || loss->kind == NF_KIND_USER;
     return nf_fail(context, NF_ERR_ARG,
-                   "reduction none needs a list of pairs: use nf_loss_pairs or nf_loss_rows, "
-                   "or another reduction");
+                   "reduction none keeps the terms of %s, or choose another reduction",
+                   of_pairs ? "listed pairs: use nf_loss_pairs or nf_loss_rows"
+                            : "the rows of a batch: use nf_loss_anchors");
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "loss/batch.h"
+#include "loss/kinds.h"
 #include "loss/reference.h"
 
 /* Sums over the pairs of one side; `count` and `active` are of pairs with a weight. */
@@ -192,6 +193,7 @@ nf_status nf_loss_margin(nf_context *context, const nf_loss *loss, nf_matrix x, 
     nf_tiled_side side;
     nf_partition *partition;
     nf_status status = nf_batch_check(context, loss, x, labels, result, gradient);
+    if (status == NF_OK) status = nf_kind_check_reduced(context, loss);
     if (status == NF_OK) status = check_learnable(context, loss, beta);
     if (status == NF_OK) status = nf_batch_side(context, x, labels, gradient, &partition, &side);
     if (status == NF_OK) {

@@ -48,7 +48,8 @@ nf_status nf_npairs_run(nf_context *context, const nf_tiled_job *job, nf_loss_re
     nf_tiled_job own = {.loss = job->loss,
                         .a = &side[0],
                         .b = &side[1],
-                        .pairs = {chosen > 0 ? chosen * (chosen - 1) : 0, chosen}};
+                        .pairs = {chosen > 0 ? chosen * (chosen - 1) : 0, chosen},
+                        .rows = job->rows};
     nf_softmax_state state;
     status = nf_softmax_compute(context, &own, &state);
     if (status != NF_OK) return status;
@@ -60,6 +61,7 @@ nf_status nf_npairs_run(nf_context *context, const nf_tiled_job *job, nf_loss_re
         nf_gradient_store(side[1].gradient, side[1].order[r],
                           state.side[1].set.set.sum + r * side[1].x.cols);
     }
+    nf_softmax_write_terms(&state);
     *result = state.result;
     return NF_OK;
 }

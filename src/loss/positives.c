@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/math.h"
+#include "loss/row_terms.h"
 #include "loss/softmax.h"
 
 static nf_positive nt_xent(const nf_softmax_side *side, double t, double anchor_log) {
@@ -53,8 +54,10 @@ static double t_at(const nf_strip *strip, size_t at) {
                                      : ((const double *)strip->t)[at];
 }
 
-static void add_term(const nf_positive *positive, double weight, nf_term_sums *sums) {
-    sums->value += weight * positive->value;
+static void add_term(const nf_positive *positive, const nf_anchors *anchors, size_t row,
+                     nf_term_sums *sums) {
+    anchors->term[row] += positive->value;
+    sums->value += anchors->share[row] * positive->value;
     sums->terms++;
     sums->active += positive->value > 0;
 }
@@ -73,7 +76,7 @@ static void gather_row(const nf_softmax_state *state, const nf_strip *strip, siz
         const double t = t_at(strip, at);
         if (own->anchor) {
             nf_positive p = evaluate(state, t, own->log_sum[row], other->log_sum[column]);
-            add_term(&p, own->weight[row], sums);
+            add_term(&p, own, row, sums);
             own->pull[row] += own->weight[row] * p.pull[0];
             if (strip->mirrored) other->pull[column] += own->weight[row] * p.pull[1];
         }
@@ -81,7 +84,7 @@ static void gather_row(const nf_softmax_state *state, const nf_strip *strip, siz
         nf_positive p = evaluate(state, t, other->log_sum[column], own->log_sum[row]);
         own->pull[row] += other->weight[column] * p.pull[1];
         if (!strip->mirrored) continue;
-        add_term(&p, other->weight[column], sums);
+        add_term(&p, other, column, sums);
         other->pull[column] += other->weight[column] * p.pull[0];
     }
 }
@@ -126,18 +129,22 @@ void nf_positives_slopes(const nf_softmax_state *state, const nf_strip *strip) {
 
 static nf_status prepare(nf_context *context, const nf_softmax_state *state, nf_anchors *side) {
     nf_status status =
-        nf_scratch(context, &side->log_sum, side->count, 3 * sizeof(double), "anchors");
+        nf_scratch(context, &side->log_sum, side->count, 5 * sizeof(double), "anchors");
     if (status != NF_OK) return status;
     side->weight = side->log_sum + side->count;
     side->pull = side->weight + side->count;
+    side->share = side->pull + side->count;
+    side->term = side->share + side->count;
     for (size_t r = 0; r < side->count; r++) {
         const double positives = side->stats[NF_POSITIVE][r].pairs;
         side->log_sum[r] = nf_log_sum(&side->stats[NF_NEGATIVE][r]);
-        side->weight[r] = side->anchor ? 1 : 0;
+        side->share[r] = side->anchor ? 1 : 0;
         if (state->job->loss->reduction == NF_REDUCE_MEAN_ANCHORS && positives > 0) {
-            side->weight[r] /= positives;
+            side->share[r] /= positives;
         }
-        side->pull[r] = 0;
+        side->weight[r] = side->share[r];
+        if (side->anchor) side->weight[r] *= nf_upstream_of(state->job->rows, state->job->a, r);
+        side->pull[r] = side->term[r] = 0;
     }
     return NF_OK;
 }

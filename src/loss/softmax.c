@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "loss/row_terms.h"
+
 /* ---- exponents -------------------------------------------------------------------------------- */
 
 static nf_softmax_side linear(double scale, double shift) {
@@ -162,7 +164,8 @@ static double inverse(double value) { return value > 0 ? 1 / value : 0; }
 /* The factor of the sum of (weighted) terms. */
 static double reduction_factor(const nf_softmax_state *state) {
     switch (state->job->loss->reduction) {
-    case NF_REDUCE_SUM: return 1;
+    case NF_REDUCE_SUM:
+    case NF_REDUCE_NONE: return 1;
     case NF_REDUCE_DIVISOR: return 1 / state->job->loss->divisor;
     case NF_REDUCE_MEAN_NONZERO: return inverse((double)state->total.active);
     case NF_REDUCE_MEAN_ANCHORS: return inverse((double)state->side[0].count);
@@ -170,9 +173,12 @@ static double reduction_factor(const nf_softmax_state *state) {
     }
 }
 
-static void finish_anchors(nf_softmax_state *state) {
-    const nf_loss *loss = state->job->loss;
+static nf_status finish_anchors(nf_context *context, nf_softmax_state *state) {
+    const nf_tiled_job *job = state->job;
+    const nf_loss *loss = job->loss;
     nf_anchors *side = &state->side[0];
+    nf_status status = nf_scratch(context, &side->term, side->count, sizeof(double), "terms");
+    if (status != NF_OK) return status;
     for (size_t r = 0; r < side->count; r++) {
         nf_anchor_numbers numbers;
         bool counts;
@@ -182,8 +188,10 @@ static void finish_anchors(nf_softmax_state *state) {
         state->total.value += kept ? value : 0;
         state->total.terms += counts;
         state->total.active += value > 0;
-        store_numbers(state, side, r, &numbers, kept ? 1 : 0);
+        side->term[r] = value;
+        store_numbers(state, side, r, &numbers, kept ? nf_upstream_of(job->rows, job->a, r) : 0);
     }
+    return NF_OK;
 }
 
 /* Negatives of pair losses: the log sum's derivative, by the pull of the positives on it. */
@@ -212,10 +220,10 @@ static nf_status find_terms(nf_context *context, nf_softmax_state *state) {
     if (state->of_pairs) {
         finish_pairs(state);
     } else {
-        finish_anchors(state);
+        status = finish_anchors(context, state);
     }
     state->common = state->job->loss->scale * reduction_factor(state);
-    return NF_OK;
+    return status;
 }
 
 static const nf_tiled_side *rows_of(const nf_softmax_state *state, int s) {
@@ -339,12 +347,22 @@ nf_status nf_softmax_compute(nf_context *context, const nf_tiled_job *job,
                    state->type == NF_FLOAT32 ? ", or pass float64" : "");
 }
 
+void nf_softmax_write_terms(const nf_softmax_state *state) {
+    const nf_tiled_job *job = state->job;
+    const nf_anchors *side = &state->side[0];
+    nf_row_terms_clear(job->rows, job->a);
+    for (size_t r = 0; side->term != NULL && r < side->count; r++) {
+        nf_row_terms_put(job->rows, job->a, r, job->loss->scale * side->term[r]);
+    }
+}
+
 nf_status nf_softmax_run(nf_context *context, const nf_tiled_job *job, nf_loss_result *result) {
     nf_softmax_state state;
     nf_status status = nf_softmax_compute(context, job, &state);
     if (status != NF_OK) return status;
     nf_strip_write_gradient(job->a, state.side[0].set.set.sum);
     if (job->b != job->a) nf_strip_write_gradient(job->b, state.side[1].set.set.sum);
+    nf_softmax_write_terms(&state);
     *result = state.result;
     return NF_OK;
 }

@@ -19,8 +19,10 @@ typedef struct nf_anchors {
     nf_softmax_anchors number; /* of the element type */
     /* Losses whose terms are positive pairs (positives.c): */
     double *log_sum; /* of the negatives' exp(z); -INFINITY without any */
-    double *weight;  /* of every term of the row, up to `common` */
+    double *share;   /* of every term of the row in the value, up to `common` */
+    double *weight;  /* the same in the gradient */
     double *pull;    /* derivative of the loss with respect to log_sum */
+    double *term;    /* the row's terms, summed; NULL where the loss has none */
 } nf_anchors;
 
 /* Sums over the terms of a block of rows. */
@@ -51,6 +53,9 @@ nf_status nf_softmax_compute(nf_context *context, const nf_tiled_job *job,
 nf_status nf_softmax_run(nf_context *context, const nf_tiled_job *job,
                          nf_loss_result *result) NF_MUST_USE;
 
+/* The terms of the rows, where they are wanted. */
+void nf_softmax_write_terms(const nf_softmax_state *state);
+
 /* The sides' exponents, of every kind. */
 nf_softmax nf_softmax_exponents(const nf_loss *loss);
 
@@ -75,7 +80,7 @@ nf_positive nf_positive_term(const nf_loss *loss, const nf_softmax *softmax, dou
 /* Losses that compare positives with negatives have no term when either is missing. */
 bool nf_softmax_has_terms(const nf_loss *loss, const uint64_t pairs[2]);
 
-/* positives.c: log_sum and weight are made, then the terms of all positive pairs with `pull`. */
+/* positives.c: log_sum, share and weight are made, then the terms of all positive pairs with `pull`. */
 nf_status nf_positives_gather(nf_context *context, nf_softmax_state *state) NF_MUST_USE;
 /* Slopes of the strip's positive pairs. */
 void nf_positives_slopes(const nf_softmax_state *state, const nf_strip *strip);

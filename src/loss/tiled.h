@@ -16,8 +16,9 @@ typedef struct nf_tiled_side {
 
 typedef struct nf_tiled_job {
     const nf_loss *loss;
-    nf_tiled_side *a, *b; /* the same: all pairs within it */
-    uint64_t pairs[2];    /* negative, positive */
+    nf_tiled_side *a, *b;            /* the same: all pairs within it */
+    uint64_t pairs[2];               /* negative, positive */
+    const struct nf_row_terms *rows; /* of the rows of a->x, or NULL */
 } nf_tiled_job;
 
 /* Run; result and gradients are written on success only. */

@@ -408,7 +408,6 @@ static void fields_a_kind_does_not_take(void **state) {
     REFUSED("supcon", neg_exponent, 2, "takes no neg_exponent");
     REFUSED("supcon", neg_metric, NF_DOT, "one metric");
     REFUSED("supcon", reduction, NF_REDUCE_MEAN_ANCHORS, "mean, sum, weighted-mean, mean-nonzero");
-    REFUSED("supcon", reduction, NF_REDUCE_NONE, "reduction is none");
     REFUSED("multi-similarity", alpha, -1, "alpha is -1");
     REFUSED("multi-similarity", beta, 0, "beta is 0");
     REFUSED("multi-similarity", base, (double)INFINITY, "base is inf");

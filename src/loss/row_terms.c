@@ -1,0 +1,51 @@
+#include "loss/row_terms.h"
+
+#include <math.h>
+
+#include "loss/arguments.h"
+#include "loss/batch.h"
+#include "loss/kinds.h"
+
+void nf_row_terms_clear(const nf_row_terms *rows, const nf_tiled_side *side) {
+    if (rows == NULL || rows->terms == NULL) return;
+    for (size_t r = 0; r < side->x.rows; r++) rows->terms[r] = 0;
+}
+
+static nf_status check_kind(nf_context *context, const nf_loss *loss) {
+    if (loss->kind != NF_KIND_CONTRASTIVE && loss->kind != NF_KIND_USER) return NF_OK;
+    return nf_fail(context, NF_ERR_ARG,
+                   "a loss of kind %s has terms of pairs, not of rows: use nf_loss_batch, or "
+                   "nf_loss_pairs for the terms",
+                   nf_loss_kind_name(loss->kind));
+}
+
+static nf_status check_extras(nf_context *context, const nf_loss *loss, const nf_row_terms *extras,
+                              nf_matrix x, nf_matrix_out gradient) {
+    const nf_matrix inputs[2] = {x, {0}};
+    const nf_matrix_out gradients[2] = {gradient, {0}};
+    const char *const x_name[2] = {"x", ""}, *const name[2] = {"gradient", ""};
+    if (extras == NULL) return NF_OK;
+    if (extras->upstream != NULL && loss->reduction != NF_REDUCE_NONE) {
+        return nf_fail(context, NF_ERR_ARG,
+                       "upstream has a number per row and reduction is %s: it goes with none",
+                       nf_reduction_name(loss->reduction));
+    }
+    for (size_t r = 0; extras->upstream != NULL && r < x.rows; r++) {
+        if (isfinite(extras->upstream[r])) continue;
+        return nf_fail(context, NF_ERR_ARG, "upstream[%zu] is %g: it must be finite", r,
+                       extras->upstream[r]);
+    }
+    if (extras->terms == NULL) return NF_OK;
+    return nf_check_terms(context, extras->terms, x.rows, gradients, name, inputs, x_name);
+}
+
+nf_status nf_loss_anchors(nf_context *context, const nf_loss *loss, nf_matrix x, nf_labels labels,
+                          const nf_row_terms *extras, nf_loss_result *result,
+                          nf_matrix_out gradient) {
+    nf_scope scope = nf_scope_enter(context);
+    nf_status status = nf_batch_check(context, loss, x, labels, result, gradient);
+    if (status == NF_OK) status = check_kind(context, loss);
+    if (status == NF_OK) status = check_extras(context, loss, extras, x, gradient);
+    if (status == NF_OK) status = nf_batch_run(context, loss, x, labels, extras, result, gradient);
+    return nf_scope_leave(context, scope, status);
+}
