@@ -90,7 +90,40 @@ static int choose_form(cli *app, form *out) {
         return cli_fail(app, CLI_USAGE, "--grad-reference goes with --reference, which is missing");
     }
     return REFUSE(app, "labelled rows (it needs --pairs, or --left, --right, --same)", OPT_WEIGHTS,
-                  OPT_UPSTREAM, OPT_TERMS, OPT_GRAD_LEFT, OPT_GRAD_RIGHT, OPT_SAME_ENCODING);
+                  OPT_GRAD_LEFT, OPT_GRAD_RIGHT, OPT_SAME_ENCODING);
+}
+
+static bool listed(const job *work) { return work->form == FORM_PAIRS || work->form == FORM_ROWS; }
+
+/* All pairs of a loss whose terms are those of rows. */
+static bool anchored(const job *work) {
+    return work->form == FORM_BATCH && !nf_loss_takes(work->loss.kind, "pos_metric");
+}
+
+/* Terms are kept of pairs that are listed, or of rows. */
+static int check_terms(cli *app, const job *work) {
+    const bool none = work->loss.reduction == NF_REDUCE_NONE;
+    if (listed(work) && !nf_loss_takes(work->loss.kind, "pos_metric")) {
+        return cli_fail(app, CLI_USAGE,
+                        "--loss %s compares the pairs of a row with each other and needs labelled "
+                        "rows: it does not go with --pairs, or --left, --right, --same",
+                        cli_loss_name(app));
+    }
+    if (listed(work)) return CLI_OK;
+    if (anchored(work)) {
+        if (none || !cli_given(app, OPT_UPSTREAM)) return CLI_OK;
+        return cli_fail(app, CLI_USAGE,
+                        "--upstream of labelled rows has a number per row and goes with "
+                        "--reduction none");
+    }
+    if (!none && !cli_given(app, OPT_TERMS) && !cli_given(app, OPT_UPSTREAM)) return CLI_OK;
+    return cli_fail(app, CLI_USAGE,
+                    "%s keeps one term per pair and goes with --pairs, or --left, --right, --same; "
+                    "or one per row with --labels and a loss that compares the pairs of a row, "
+                    "such as supcon",
+                    none                        ? "--reduction none"
+                    : cli_given(app, OPT_TERMS) ? "--terms"
+                                                : "--upstream");
 }
 
 static int check_usage(cli *app, job *work) {
@@ -103,19 +136,7 @@ static int check_usage(cli *app, job *work) {
     if (code == CLI_OK) code = cli_resolve_loss(app, NF_REDUCE_MEAN, &work->loss);
     if (code != CLI_OK) return code;
     work->loss.stats = !cli_given(app, OPT_NO_STATS);
-    bool listed = work->form == FORM_PAIRS || work->form == FORM_ROWS;
-    if (listed && !nf_loss_takes(work->loss.kind, "pos_metric")) {
-        return cli_fail(app, CLI_USAGE,
-                        "--loss %s compares the pairs of a row with each other and needs labelled "
-                        "rows: it does not go with --pairs, or --left, --right, --same",
-                        cli_loss_name(app));
-    }
-    if (work->loss.reduction == NF_REDUCE_NONE && !listed) {
-        return cli_fail(app, CLI_USAGE,
-                        "--reduction none keeps one term per pair and goes with "
-                        "--pairs, or --left, --right, --same");
-    }
-    return CLI_OK;
+    return check_terms(app, work);
 }
 
 /* ---- inputs ---- */
@@ -136,12 +157,13 @@ static int load_pair_list(cli *app, job *work) {
     return cli_data_status(app, status, cli_quote(source).text);
 }
 
-static size_t pair_count(const job *work) {
+/* Pairs or rows. */
+static size_t term_count(const job *work) {
     return work->form == FORM_PAIRS ? work->list->count : work->first.x.rows;
 }
 
 static int load_extras(cli *app, job *work) {
-    size_t count = pair_count(work);
+    size_t count = term_count(work);
     bool none = work->loss.reduction == NF_REDUCE_NONE;
     int code = cli_load_doubles(app, OPT_WEIGHTS, count, &work->weight);
     if (code == CLI_OK) {
@@ -183,7 +205,7 @@ static int load_inputs(cli *app, job *work) {
         return cli_load_reference(app, &work->first, &work->second, &work->ids,
                                   &work->reference_ids);
     }
-    if (work->form == FORM_BATCH) return CLI_OK;
+    if (work->form == FORM_BATCH) return load_extras(app, work);
     if (work->form == FORM_TARGETS) return cli_load_targets(app, &work->first, &work->targets);
     code = load_pair_list(app, work);
     return code == CLI_OK ? load_extras(app, work) : code;
@@ -209,10 +231,16 @@ static int make_gradient(cli *app, job *work, int side, nf_matrix_out *out) {
 }
 
 static nf_status compute(cli *app, job *work, nf_matrix_out first, nf_matrix_out second) {
-    nf_pair_terms extras = {work->terms, work->upstream != NULL ? work->upstream->data : NULL};
+    const double *upstream = work->upstream != NULL ? work->upstream->data : NULL;
+    nf_pair_terms extras = {work->terms, upstream};
+    nf_row_terms rows = {work->terms, upstream};
     const double *weight = work->weight != NULL ? work->weight->data : NULL;
     switch (work->form) {
     case FORM_BATCH:
+        if (anchored(work)) {
+            return nf_loss_anchors(app->context, &work->loss, work->first.x, work->first.labels,
+                                   &rows, &work->result, first);
+        }
         return nf_loss_batch(app->context, &work->loss, work->first.x, work->first.labels,
                              &work->result, first);
     case FORM_TARGETS:
@@ -252,7 +280,7 @@ static int write_outputs(cli *app, job *work) {
     }
     if (work->terms == NULL) return CLI_OK;
     const char *path = cli_output_path(app, OPT_TERMS);
-    const size_t count = pair_count(work);
+    const size_t count = term_count(work);
     nf_status status = nf_npy_write(app->context, path, NF_DTYPE_F64, 1, &count, work->terms);
     return cli_status(app, status, cli_quote(path).text);
 }

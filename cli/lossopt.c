@@ -125,6 +125,13 @@ int cli_resolve_loss(cli *app, nf_reduction base, nf_loss *loss) {
     if (cli_given(app, OPT_REDUCTION)) {
         loss->reduction = (nf_reduction)cli_get(app, OPT_REDUCTION)->choice;
     }
+    set_number(app, OPT_DIVISOR, &loss->divisor);
+    if ((loss->reduction == NF_REDUCE_DIVISOR) != cli_given(app, OPT_DIVISOR)) {
+        return cli_fail(app, CLI_USAGE,
+                        "--reduction divisor and --divisor X go together: --%s is "
+                        "missing",
+                        cli_given(app, OPT_DIVISOR) ? "reduction divisor" : "divisor");
+    }
     tell_metric(app, &preset, loss);
     return cli_status(app, nf_loss_check(app->context, loss), "loss");
 }
@@ -159,4 +166,5 @@ void cli_json_loss(json_t *object, const nf_loss *loss) {
     if (nf_loss_takes(loss->kind, "smooth")) cli_json_flag(object, "smooth", loss->smooth != 0);
     cli_json_flag(object, "normalize", loss->normalize != 0);
     cli_json_text(object, "reduction", nf_reduction_name(loss->reduction));
+    if (loss->reduction == NF_REDUCE_DIVISOR) cli_json_number(object, "divisor", loss->divisor);
 }

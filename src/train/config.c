@@ -82,6 +82,7 @@ static void put_loss(writer *w, const nf_loss *loss) {
     put_double(w, "loss.scale", loss->scale);
     put_count(w, "loss.normalize", loss->normalize != 0);
     put(w, "loss.reduction", nf_reduction_name(loss->reduction));
+    if (loss->reduction == NF_REDUCE_DIVISOR) put_double(w, "loss.divisor", loss->divisor);
 }
 
 static void put_labels(writer *w, const nf_run *run) {

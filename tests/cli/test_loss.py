@@ -295,6 +295,11 @@ def test_dot_needs_a_margin(cli, data):
     ["x.npy", "--labels", "y.npy", "--terms", "t.npy"],
     ["x.npy", "--labels", "y.npy", "--weights", "w.npy"],
     ["x.npy", "--labels", "y.npy", "--reduction", "none"],
+    ["x.npy", "--labels", "y.npy", "--upstream", "u.npy"],
+    ["x.npy", "--labels", "y.npy", "--loss", "nca", "--upstream", "u.npy"],
+    ["x.npy", "--labels", "y.npy", "--reduction", "divisor"],
+    ["x.npy", "--labels", "y.npy", "--divisor", "2"],
+    ["x.npy", "--labels", "y.npy", "--reduction", "divisor", "--divisor", "0"],
     ["x.npy", "--labels", "y.npy", "--reference-labels", "y.npy"],
     ["x.npy", "--labels", "y.npy", "--normalize", "--no-normalize"],
     ["x.npy", "--labels", "y.npy", "--margin", "1", "--neg-margin", "1"],
@@ -366,7 +371,7 @@ def test_triplets_are_all_without_a_word(cli, data):
 
 @pytest.mark.parametrize("arguments", [
     ["--loss", "weston", "--triplets", "hard"], ["--loss", "margin", "--smooth"],
-    ["--loss", "triplet", "--triplets", "easy"], ["--loss", "triplet", "--reduction", "none"],
+    ["--loss", "triplet", "--triplets", "easy"], ["--loss", "triplet", "--reduction", "mean-sides"],
     ["--loss", "triplet", "--pos-metric", "cosine"]])
 def test_triplet_contradictions(cli, data, arguments):
     assert cli.run("loss", "x.npy", "--labels", "y.npy", *arguments).returncode in (USAGE, 1)
@@ -439,3 +444,48 @@ def test_one_class_has_nothing_to_compare(cli, data):
         result = cli.ok("loss", "x.npy", "--labels", "one.npy", "--loss", name, "--grad", "g.npy")
         assert result.stdout.split()[1] == "0" and not cli.load("g.npy").any()
         assert "no term is above 0" in result.stderr
+
+
+# ---- terms and divisors -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ("weston", "triplet", *NAMES))
+def test_divisor_divides_the_sum(cli, data, name):
+    def run(*reduction):
+        at = cli.json("loss", "x.npy", "--labels", "y.npy", "--loss", name, "--grad", "g.npy",
+                      "--reduction", *reduction)
+        return at, cli.load("g.npy")
+    (total, whole), (at, part) = run("sum"), run("divisor", "--divisor", "8")
+    assert at["loss"] == pytest.approx(total["loss"] / 8, rel=1e-14) and total["loss"] > 0
+    assert np.allclose(part, whole / 8, rtol=1e-6, atol=0)
+    assert at["divisor"] == 8 and "divisor" not in total
+
+
+@pytest.mark.parametrize("name", ("triplet", "margin", *NAMES))
+def test_terms_of_rows(cli, data, name):
+    rows = ("loss", "x.npy", "--labels", "y.npy", "--loss", name)
+    kept = cli.json(*rows, "--reduction", "none", "--terms", "t.npy", "--grad", "g.npy")
+    total = cli.json(*rows, "--reduction", "sum", "--grad", "s.npy")
+    terms = cli.load("t.npy")
+    assert terms.shape == data["y"].shape and terms.dtype == np.float64
+    assert kept["loss"] == total["loss"] == pytest.approx(terms.sum(), rel=1e-12)
+    assert np.array_equal(cli.load("g.npy"), cli.load("s.npy"))
+    cli.save(up=np.arange(len(terms)) / 7, left=np.eye(len(terms))[3], right=np.eye(len(terms))[4])
+    parts = []
+    for upstream in ("left", "right"):
+        cli.ok(*rows, "--reduction", "none", "--upstream", f"{upstream}.npy", "--grad", "p.npy")
+        parts.append(cli.load("p.npy"))
+    cli.save(both=np.load(cli.folder / "left.npy") + 2 * np.load(cli.folder / "right.npy"))
+    cli.ok(*rows, "--reduction", "none", "--upstream", "both.npy", "--grad", "p.npy")
+    assert np.allclose(cli.load("p.npy"), parts[0] + 2 * parts[1], rtol=1e-4, atol=1e-6)
+
+
+def test_terms_of_supcon_rows(cli, data):
+    cli.ok("loss", "x.npy", "--labels", "y.npy", "--loss", "supcon", "--reduction", "mean",
+           "--terms", "t.npy")
+    value, terms = supcon(data["x"], data["y"], 0.1)
+    kept = cli.load("t.npy")
+    assert kept.sum() / terms == pytest.approx(value, rel=1e-5)
+    cli.save(short=np.ones(3))
+    assert "short" in cli.fails(DATA, "loss", "x.npy", "--labels", "y.npy", "--loss", "supcon",
+                                "--reduction", "none", "--upstream", "short.npy")

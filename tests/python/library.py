@@ -9,7 +9,8 @@ import os
 import numpy as np
 
 _METRICS = ("euclidean", "sqeuclidean", "cosine", "dot", "cityblock")
-_REDUCTIONS = ("mean", "sum", "weighted-mean", "mean-sides", "mean-nonzero", "none")
+_REDUCTIONS = ("mean", "sum", "weighted-mean", "mean-sides", "mean-nonzero", "none", "mean-anchors",
+               "divisor")
 _i64p = c.POINTER(c.c_int64)
 
 
@@ -28,7 +29,7 @@ class LossOptions(c.Structure):
                 ("pos_margin", c.c_double), ("neg_margin", c.c_double),
                 ("pos_weight", c.c_double), ("neg_weight", c.c_double),
                 ("scale", c.c_double), ("normalize", c.c_int), ("reduction", c.c_int),
-                ("stats", c.c_int), ("kind", c.c_int), ("temperature", c.c_double),
+                ("divisor", c.c_double), ("stats", c.c_int), ("kind", c.c_int), ("temperature", c.c_double),
                 ("alpha", c.c_double), ("beta", c.c_double), ("base", c.c_double),
                 ("gamma", c.c_double), ("triplets", c.c_int), ("smooth", c.c_int),
                 ("function", c.c_void_p)]
@@ -130,7 +131,7 @@ class Library:
         return LossOptions(_METRICS.index(loss.pos_metric), _METRICS.index(loss.neg_metric),
                            loss.pos_exponent, loss.neg_exponent, loss.pos_margin, loss.neg_margin,
                            loss.pos_weight, loss.neg_weight, loss.scale, int(loss.normalize),
-                           reduction, 1)
+                           reduction, loss.divisor, 1)
 
     def batch(self, loss, x, labels, has_unlabelled=True):
         x, labels = _float(x), _as(labels, np.int64)

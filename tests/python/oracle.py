@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 METRICS = ("euclidean", "sqeuclidean", "cosine", "dot", "cityblock")
-REDUCTIONS = ("mean", "sum", "weighted-mean", "mean-sides", "mean-nonzero")
+REDUCTIONS = ("mean", "sum", "weighted-mean", "mean-sides", "mean-nonzero", "divisor")
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Loss:
     scale: float = 1.0
     normalize: bool = False
     reduction: str = "mean"
+    divisor: float = 0.0
 
 
 _SQUARED = dict(pos_metric="sqeuclidean", neg_metric="sqeuclidean", pos_exponent=1, neg_exponent=1)
@@ -133,6 +134,8 @@ def reduction_factors(loss, phi, same, weight):
     term = weight * phi
     if loss.reduction == "sum":
         return np.ones_like(term)
+    if loss.reduction == "divisor":
+        return np.full_like(term, 1.0 / loss.divisor)
     if loss.reduction == "mean":
         return np.full_like(term, 1.0 / len(term))
     if loss.reduction == "weighted-mean":

@@ -16,6 +16,7 @@ def losses(draw, reductions=oracle.REDUCTIONS):
     """Any loss of the family; margins that make some pairs active and some not."""
     metrics = draw(st.tuples(*[st.sampled_from(oracle.METRICS)] * 2))
     weights = st.sampled_from([0.0, 0.25, 1.0, 3.0])
+    reduction = draw(st.sampled_from(reductions))
     return oracle.Loss(
         pos_metric=metrics[0],
         neg_metric=metrics[1],
@@ -28,7 +29,8 @@ def losses(draw, reductions=oracle.REDUCTIONS):
         neg_weight=draw(weights),
         scale=draw(st.sampled_from([0.5, 1.0, 2.0])),
         normalize=draw(st.booleans()),
-        reduction=draw(st.sampled_from(reductions)),
+        reduction=reduction,
+        divisor=12.5 if reduction == "divisor" else 0.0,
     )
 
 

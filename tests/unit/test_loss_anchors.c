@@ -24,9 +24,18 @@ static void fill(fixture *f) {
 
 static nf_labels labels_of(const fixture *f) { return (nf_labels){f->labels, N, 1}; }
 
-static const char *const names[] = {
-    "nt-xent", "supcon",      "nca",  "multi-similarity", "circle", "lifted", "generalized-lifted",
-    "n-pairs", "triplet",     "tfa-semihard", "tfa-hard", "margin"};
+static const char *const names[] = {"nt-xent",
+                                    "supcon",
+                                    "nca",
+                                    "multi-similarity",
+                                    "circle",
+                                    "lifted",
+                                    "generalized-lifted",
+                                    "n-pairs",
+                                    "triplet",
+                                    "tfa-semihard",
+                                    "tfa-hard",
+                                    "margin"};
 enum { NAMES = sizeof names / sizeof names[0] };
 
 static nf_loss loss_of(nf_context *context, const char *name) {
@@ -104,8 +113,8 @@ static double query_term(nf_context *context, const fixture *f, nf_loss loss, in
                          labels_of(f),
                          f->ids + i,
                          f->ids};
-    assert_ok(context, nf_loss_reference(context, &loss, &sets, &r, (nf_matrix_out){0},
-                                         (nf_matrix_out){0}));
+    assert_ok(context,
+              nf_loss_reference(context, &loss, &sets, &r, (nf_matrix_out){0}, (nf_matrix_out){0}));
     return r.value;
 }
 
@@ -231,9 +240,8 @@ static void other_reductions_are_the_batch_form(void **state) {
         for (int c = 0; c < 2; c++) {
             nf_row_terms extras = {terms[c], NULL};
             assert_ok(contexts[c],
-                      nf_loss_anchors(contexts[c], &loss, nf_matrix_f32(f.x32, N, D),
-                                      labels_of(&f), &extras, &r[1],
-                                      nf_matrix_out_f32(gradient[1], N, D)));
+                      nf_loss_anchors(contexts[c], &loss, nf_matrix_f32(f.x32, N, D), labels_of(&f),
+                                      &extras, &r[1], nf_matrix_out_f32(gradient[1], N, D)));
             assert_memory_equal(&r[0], &r[1], sizeof r[0]);
             assert_memory_equal(gradient[0], gradient[1], sizeof gradient[0]);
         }
@@ -256,10 +264,9 @@ static void rows_without_terms_are_zero(void **state) {
                 double terms[3] = {9, 9, 9};
                 nf_loss_result r;
                 nf_row_terms extras = {terms, NULL};
-                assert_ok(context,
-                          nf_loss_anchors(context, &loss, nf_matrix_f64(x, n, 2),
-                                          (nf_labels){labels[l], n, 1}, &extras, &r,
-                                          (nf_matrix_out){0}));
+                assert_ok(context, nf_loss_anchors(context, &loss, nf_matrix_f64(x, n, 2),
+                                                   (nf_labels){labels[l], n, 1}, &extras, &r,
+                                                   (nf_matrix_out){0}));
                 double sum = 0;
                 for (size_t i = 0; i < n; i++) sum += terms[i];
                 assert_true(fabs(sum - r.value) <= 1e-14 * (1 + r.value));
