@@ -29,16 +29,22 @@
  * For both, mean is over the triplets; mean-nonzero over those with phi > 0, for `margin` over the
  * parts > 0.
  *
- *   preset        kind     triplets   t            margin      normalize  reduction
- *   triplet       triplet  all        euclidean    0.05        yes        mean-nonzero
- *   tfa-semihard  triplet  semi-hard  sqeuclidean  1           no         mean
- *   tfa-hard      triplet  hard       sqeuclidean  1           no         mean
- *   margin        margin   all        euclidean    0.2         yes        mean-nonzero (beta 1.2)
+ *   preset                 kind     triplets   t            margin  normalize  reduction
+ *   triplet                triplet  all        euclidean    0.05    yes        mean-nonzero
+ *   tfa-semihard           triplet  semi-hard  sqeuclidean  1       no         mean
+ *   tfa-hard               triplet  hard       sqeuclidean  1       no         mean
+ *   sbert-batch-all        triplet  all        euclidean    5       no         mean-nonzero
+ *   sbert-batch-hard       triplet  hard       euclidean    5       no         mean
+ *   sbert-batch-hard-soft  triplet  hard       euclidean    0       no         mean (smooth)
+ *   sbert-batch-semihard   triplet  semi-hard  euclidean    5       no         mean
+ *   margin                 margin   all        euclidean    0.2     yes        mean-nonzero (beta 1.2)
  *
  * triplet, margin: pytorch-metric-learning's TripletMarginLoss and MarginLoss (Wu et al., Sampling
  * matters in deep embedding learning, ICCV 2017). semi-hard: Schroff, Kalenichenko & Philbin, FaceNet,
- * CVPR 2015. hard: Hermans, Beyer & Leibe, In defense of the triplet loss, 2017; tfa-*: TensorFlow
- * Addons' TripletSemiHardLoss and TripletHardLoss.
+ * CVPR 2015. hard: Hermans, Beyer & Leibe, In defense of the triplet loss, 2017. tfa-*: TensorFlow
+ * Addons' TripletSemiHardLoss and TripletHardLoss. sbert-batch-*: sentence-transformers'
+ * BatchAllTripletLoss, BatchHardTripletLoss, BatchHardSoftMarginTripletLoss and
+ * BatchSemiHardTripletLoss.
  *
  * Losses of exponentials compare all pairs of a row i; p are its positives, n its negatives, s is the
  * similarity 1 - t for cosine and -t otherwise, T the temperature, [z]+ = max(0, z):
@@ -68,15 +74,19 @@
  *
  *   preset              t            normalize  numbers                            reduction
  *   nt-xent             cosine       -          temperature 0.07                   mean
+ *   sbert-mnrl          cosine       -          nt-xent, temperature 0.05          mean
  *   supcon              cosine       -          temperature 0.1                    mean-nonzero
  *   nca                 sqeuclidean  yes        temperature 1                      mean
  *   multi-similarity    cosine       -          alpha 2, beta 50, base 0.5         mean
  *   circle              cosine       -          neg_margin 0.4, gamma 80           mean-nonzero
  *   lifted              euclidean    yes        neg_margin 1, pos_margin 0         mean
+ *   tfa-lifted          euclidean    no         lifted, the same numbers           mean
  *   generalized-lifted  euclidean    yes        neg_margin 1, pos_margin 0         mean
  *   n-pairs             dot          yes        -                                  mean
  *
- * Formulas, defaults and reductions are pytorch-metric-learning's. nt-xent (InfoNCE): van den Oord, Li &
+ * Formulas, defaults and reductions are pytorch-metric-learning's; tfa-lifted is TensorFlow Addons'
+ * LiftedStructLoss; sbert-mnrl in nf_loss_reference, anchor and positive k with label k, is
+ * sentence-transformers' MultipleNegativesRankingLoss. nt-xent (InfoNCE): van den Oord, Li &
  * Vinyals 2018; Chen et al., SimCLR, ICML 2020. supcon: Khosla et al., NeurIPS 2020. nca: Goldberger
  * et al., NIPS 2004. multi-similarity: Wang et al., CVPR 2019. circle: Sun et al., CVPR 2020. lifted:
  * Oh Song et al., CVPR 2016; generalized-lifted: Hermans, Beyer & Leibe 2017. n-pairs: Sohn, NIPS

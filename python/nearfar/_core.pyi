@@ -13,10 +13,12 @@ from typing_extensions import disjoint_base
 _Metric = Literal["euclidean", "sqeuclidean", "cosine", "dot", "cityblock"]
 _Preset = Literal[
     "weston", "tfa", "drlim", "hinge", "pml", "sbert", "triplet", "tfa-semihard", "tfa-hard",
-    "margin", "nt-xent", "supcon", "nca", "multi-similarity", "circle", "lifted",
-    "generalized-lifted", "n-pairs"]
+    "sbert-batch-all", "sbert-batch-hard", "sbert-batch-hard-soft", "sbert-batch-semihard",
+    "margin", "nt-xent", "sbert-mnrl", "supcon", "nca", "multi-similarity", "circle", "lifted",
+    "tfa-lifted", "generalized-lifted", "n-pairs"]
 _Reduction = Literal[
-    "mean", "sum", "weighted-mean", "mean-sides", "mean-nonzero", "none", "mean-anchors"]
+    "mean", "sum", "weighted-mean", "mean-sides", "mean-nonzero", "none", "mean-anchors",
+    "divisor"]
 _Triplets = Literal["all", "semi-hard", "hard"]
 _Encoding = Literal["01", "pm1"]
 _Floats = NDArray[np.float32] | NDArray[np.float64]
@@ -228,10 +230,13 @@ class Loss:
         unlabelled: Literal[-1] | None = -1, temperature: float | None = None,
         alpha: float | None = None, beta: float | None = None, base: float | None = None,
         gamma: float | None = None, triplets: _Triplets | None = None,
-        smooth: bool | None = None,
+        smooth: bool | None = None, divisor: float | None = None,
     ) -> Self: ...
     def _takes(self, name: str, /) -> bool: ...
-    def __call__(self, x: ArrayLike, labels: ArrayLike, *, gradient: bool = True) -> LossResult: ...
+    def __call__(
+        self, x: ArrayLike, labels: ArrayLike, *, gradient: bool = True,
+        upstream: ArrayLike | None = None, terms: bool = False,
+    ) -> LossResult: ...
     def pairs(
         self, x: ArrayLike, pairs: _PairList, *, gradient: bool = True,
         upstream: ArrayLike | None = None, terms: bool = False, same_encoding: _Encoding = "01",
@@ -287,6 +292,8 @@ class Loss:
     def normalize(self) -> bool: ...
     @property
     def reduction(self) -> _Reduction: ...
+    @property
+    def divisor(self) -> float | None: ...
     @property
     def kind(self) -> str: ...
     @property
@@ -400,6 +407,7 @@ def loss(
     unlabelled: Literal[-1] | None = -1, temperature: float | None = None,
     alpha: float | None = None, beta: float | None = None, base: float | None = None,
     gamma: float | None = None, triplets: _Triplets | None = None, smooth: bool | None = None,
+    divisor: float | None = None,
 ) -> LossResult: ...
 def evaluate(
     x: ArrayLike, labels: ArrayLike, reference: ArrayLike | None = None,

@@ -4,9 +4,9 @@ import inspect
 from typing import Any, ClassVar, Self
 
 from . import _core
-from .losses import _number
+from .losses import _number, _reduced
 
-_COMMON = ("metric", "normalize", "scale", "reduction", "stats", "unlabelled")
+_COMMON = ("metric", "normalize", "scale", "reduction", "divisor", "stats", "unlabelled")
 
 
 def _distance(metric, normalize):
@@ -35,8 +35,12 @@ class AnchorLoss(_core.Loss):
     metric: ``euclidean``, ``sqeuclidean``, ``cosine``, ``dot`` or ``cityblock``.
     normalize: rows are divided by their length first.
     scale: factor of the whole loss.
-    reduction: ``mean`` over the terms, ``sum``, ``mean-nonzero`` over the terms above 0; where terms
-        are positive pairs also ``mean-anchors``, the mean over rows of each row's mean.
+    reduction: ``mean`` over the terms, ``sum``, ``mean-nonzero`` over the terms above 0,
+        ``divisor``, the sum over ``divisor``, a number of one's own; where terms are positive pairs
+        also ``mean-anchors``, the mean over rows of each row's mean. With ``none`` the result has
+        the terms (n), for each row the sum of those it is the anchor of; the gradient is that of
+        sum(upstream * terms), with ``upstream`` (n) given to the call or 1. Other reductions give
+        the terms too with ``terms=True``.
     stats: also count mean distances; never changes value or gradient.
     unlabelled: -1, or None if -1 is an ordinary class.
     """
@@ -51,7 +55,7 @@ class AnchorLoss(_core.Loss):
         base = _core.Loss(cls._preset)
         names = {name: getattr(base, name) for name in cls._own}
         names |= {"metric": base.pos_metric, "normalize": base.normalize, "scale": base.scale,
-                  "reduction": base.reduction, "stats": False, "unlabelled": -1}
+                  "reduction": base.reduction, "divisor": None, "stats": False, "unlabelled": -1}
         kinds = {name: (inspect.Parameter.POSITIONAL_OR_KEYWORD if name in cls._own
                         else inspect.Parameter.KEYWORD_ONLY) for name in names}
         cls.__signature__ = inspect.Signature(
@@ -79,7 +83,7 @@ class AnchorLoss(_core.Loss):
 
     def replace(self, **changes: Any) -> Self:
         """The same loss with some options changed."""
-        return type(self)(**{**self._options(), **changes})
+        return type(self)(**_reduced(self._options(), changes))
 
     @property
     def formula(self) -> str:
@@ -93,7 +97,9 @@ class AnchorLoss(_core.Loss):
         factor = "" if self.scale == 1 else f"{_number(self.scale)} times "
         reduction = {"mean": f"mean over {self._terms}", "sum": f"sum over {self._terms}",
                      "mean-nonzero": "mean of the terms above 0",
-                     "mean-anchors": "mean over rows of each row's mean"}[self.reduction]
+                     "mean-anchors": "mean over rows of each row's mean",
+                     "divisor": f"sum over {self._terms} / {_number(self.divisor or 0)}",
+                     "none": "the terms of each row"}[self.reduction]
         return f"{text}, {where}; {factor}{reduction}"
 
     def __repr__(self) -> str:
@@ -326,5 +332,16 @@ class MarginLoss(AnchorLoss):
                 "t(a, n) + {margin})")
 
 
-# By the name of the program's --loss.
+# By their kind, which is the name of the preset they start from.
 CLASSES = {cls._preset: cls for cls in AnchorLoss.__subclasses__()}
+
+
+def preset_loss(name: str, **options: Any) -> AnchorLoss:
+    """A preset as an object of its class, with options changed: ``tfa-hard``, say, is a
+    TripletMarginLoss of hard triplets."""
+    base = _core.Loss(name)
+    cls = CLASSES[base.kind]
+    own = {option: getattr(base, option) for option in cls._own}
+    own |= {"metric": base.pos_metric, "normalize": base.normalize, "scale": base.scale,
+            "reduction": base.reduction}
+    return cls(**{**own, **options})

@@ -12,8 +12,8 @@ from ._core import LossResult
 _METRIC_SYMBOL = {"euclidean": "d", "sqeuclidean": "d^2", "cosine": "c", "dot": "s",
                   "cityblock": "l"}
 _FIELDS = ("preset", "pos_metric", "neg_metric", "pos_exponent", "neg_exponent", "pos_margin",
-           "neg_margin", "pos_weight", "neg_weight", "scale", "normalize", "reduction", "stats",
-           "unlabelled")
+           "neg_margin", "pos_weight", "neg_weight", "scale", "normalize", "reduction", "divisor",
+           "stats", "unlabelled")
 # A name without a side stands for both sides, and margin for that of the negatives.
 _BOTH = {"metric": ("pos_metric", "neg_metric"), "exponent": ("pos_exponent", "neg_exponent"),
          "margin": ("neg_margin",)}
@@ -22,6 +22,13 @@ _REDUCTION = {"sum": "sum over pairs", "mean": "mean over pairs",
               "mean-sides": "mean of the positives + mean of the negatives",
               "mean-nonzero": "mean of the non-zero terms of each side",
               "none": "one term per pair"}
+
+
+def _reduced(options, changes):
+    """options with changes; a divisor belongs to its reduction and goes with it."""
+    if changes.get("reduction", "divisor") != "divisor":
+        options = {**options, "divisor": None}
+    return {**options, **changes}
 
 
 def _number(value):
@@ -79,7 +86,8 @@ class ContrastiveLoss(_core.Loss):
 
     reduction: ``mean`` (over the number of pairs), ``sum``, ``weighted-mean`` (over the sum of pair
     weights), ``mean-sides`` (mean of positives + mean of negatives), ``mean-nonzero`` (the same
-    over terms above 0), ``none`` (pair lists and rows only).
+    over terms above 0), ``divisor`` (the sum over ``divisor``, a number of one's own), ``none``
+    (pair lists and rows only).
     stats: also count active positives and mean distances; never changes value or gradient.
     unlabelled: -1, or None if -1 is an ordinary class.
 
@@ -112,7 +120,7 @@ class ContrastiveLoss(_core.Loss):
                 options.update(dict.fromkeys(sides, value))
         if "preset" in changes:
             raise TypeError("replace() cannot change the preset: make a new ContrastiveLoss")
-        return type(self)(**{**options, **changes})
+        return type(self)(**_reduced(options, changes))
 
     @property
     def formula(self) -> str:
@@ -123,8 +131,9 @@ class ContrastiveLoss(_core.Loss):
                     self.scale * self.neg_weight, False)
         where = dict.fromkeys(_definition(metric, self.normalize)
                               for metric in (self.pos_metric, self.neg_metric))
-        return (f"same: {pos}, different: {neg}, {', '.join(where)}; "
-                f"{_REDUCTION[self.reduction]}")
+        reduction = (f"sum over pairs / {_number(self.divisor)}" if self.divisor is not None
+                     else _REDUCTION[self.reduction])
+        return f"same: {pos}, different: {neg}, {', '.join(where)}; {reduction}"
 
     def targets(
         self, x: ArrayLike, labels: ArrayLike | None = None, *,

@@ -25,8 +25,8 @@ def margin_loss(
     nu: float = 0.0, by_label: bool = False,
     metric: Literal["euclidean", "sqeuclidean", "cosine", "dot", "cityblock"] = "euclidean",
     normalize: bool = True, scale: float = 1.0,
-    reduction: Literal["mean-nonzero", "mean", "sum"] = "mean-nonzero",
-    gradient: bool = True, unlabelled: Literal[-1] | None = -1,
+    reduction: Literal["mean-nonzero", "mean", "sum", "divisor"] = "mean-nonzero",
+    gradient: bool = True, unlabelled: Literal[-1] | None = -1, divisor: float | None = None,
 ) -> MarginResult:
     """Margin loss over all triplets, with the gradient of its boundary beta.
 
@@ -46,7 +46,8 @@ def margin_loss(
         all triplets, divided as the terms are.
     scale: factor of the terms.
     reduction: ``mean-nonzero`` divides the sum by the number of parts above 0
-        (pytorch-metric-learning's DivisorReducer), ``mean`` by the number of triplets.
+        (pytorch-metric-learning's DivisorReducer), ``mean`` by the number of triplets,
+        ``divisor`` by ``divisor``.
 
         >>> x = np.array([[0.0], [0.9], [1.5]])
         >>> result = margin_loss(x, [0, 0, 1], 0.8, normalize=False)
@@ -57,7 +58,7 @@ def margin_loss(
     if len(shape) > 1:
         raise ValueError(f"beta has shape {shape}: it must be a number or an array (c)")
     loss = MarginLoss(margin, metric=metric, normalize=normalize, scale=scale,
-                      reduction=reduction, unlabelled=unlabelled)
+                      reduction=reduction, divisor=divisor, unlabelled=unlabelled)
     result, slope = loss._with_beta(x, labels, beta=np.atleast_1d(np.asarray(beta, np.float64)),
                                     nu=nu, by_label=by_label, gradient=gradient)
     return MarginResult(result.value, result.grad, slope if shape else float(slope[0]),

@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from . import _convert, _core
-from .anchor_losses import CLASSES, AnchorLoss, TripletMarginLoss
+from .anchor_losses import CLASSES, AnchorLoss, preset_loss
 from .losses import ContrastiveLoss, _FIELDS
 from .model import Model
 
@@ -20,12 +20,6 @@ class TrainingWarning(UserWarning):
 # Defaults are the library's own.
 _MODEL = {name: value for name, value in _core.Model(1).options.items() if name != "inputs"}
 _TRAIN = _core.train_defaults()
-# Triplet losses under other names, as options of TripletMarginLoss.
-_TRIPLETS = {
-    name: {option: getattr(loss, option) for option in ("margin", "triplets", "smooth", "normalize",
-                                                        "reduction")} | {"metric": loss.pos_metric}
-    for name, loss in ((name, _core.Loss(name)) for name in _core.presets())
-    if loss.kind == "triplet"}
 
 
 def training_loss(preset: str = "weston", **options: Any) -> ContrastiveLoss | AnchorLoss:
@@ -33,10 +27,8 @@ def training_loss(preset: str = "weston", **options: Any) -> ContrastiveLoss | A
 
     In the contrastive family the trainer's reduction ``mean-sides`` takes the place of ``mean``, and
     its weight of positives goes with that. Options given by name are taken as they are."""
-    if preset in CLASSES:
-        return CLASSES[preset](**options)
-    if _core.Loss(preset).kind == "triplet":
-        return TripletMarginLoss(**{**_TRIPLETS[preset], **options})
+    if _core.Loss(preset).kind in CLASSES:
+        return preset_loss(preset, **options)
     loss, base = ContrastiveLoss(preset, **options), default_loss()
     if options.get("reduction") is None and loss.reduction == "mean":
         loss = loss.replace(reduction=base.reduction)

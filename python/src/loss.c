@@ -12,7 +12,7 @@
     "preset", "metric", "pos_metric", "neg_metric", "margin", "pos_margin", "neg_margin",        \
         "exponent", "pos_exponent", "neg_exponent", "pos_weight", "neg_weight", "scale",         \
         "normalize", "reduction", "stats", "unlabelled", "temperature", "alpha", "beta", "base", \
-        "gamma", "triplets", "smooth"
+        "gamma", "triplets", "smooth", "divisor"
 
 enum {
     PRESET,
@@ -39,6 +39,7 @@ enum {
     GAMMA,
     TRIPLETS,
     SMOOTH,
+    DIVISOR,
     OPTIONS
 };
 
@@ -100,6 +101,7 @@ static int set_rest(PyObject *const *value, nf_loss *loss) {
         core_number(value[NEG_WEIGHT], "neg_weight", &loss->neg_weight) < 0 ||
         core_number(value[SCALE], "scale", &loss->scale) < 0 ||
         core_reduction(value[REDUCTION], "reduction", &loss->reduction) < 0 ||
+        core_number(value[DIVISOR], "divisor", &loss->divisor) < 0 ||
         core_flag(value[STATS], "stats", &loss->stats) < 0) {
         return -1;
     }
@@ -145,14 +147,31 @@ static int set_options(core_state *state, PyObject *const *value, nf_loss *loss,
 
 /* ---- batch ---------------------------------------------------------------------------------- */
 
+/* What a batch is asked for, as objects. */
+typedef struct batch_request {
+    PyObject *x, *labels, *gradient, *upstream, *terms;
+} batch_request;
+
+static nf_status batch_run(core_call *call, const nf_loss *loss, nf_matrix x, nf_labels labels,
+                           const core_terms *terms, nf_loss_result *result, nf_matrix_out out) {
+    if (terms->array == NULL && terms->of_rows.upstream == NULL) {
+        return nf_loss_batch(call->context, loss, x, labels, result, out);
+    }
+    return nf_loss_anchors(call->context, loss, x, labels, &terms->of_rows, result, out);
+}
+
 static PyObject *batch(core_state *state, const nf_loss *loss, int has_unlabelled,
-                       PyObject *x_object, PyObject *labels_object, int wanted) {
+                       const batch_request *request) {
     core_matrix x = {0};
     core_vector labels = {0};
+    core_terms terms = {0};
     PyObject *gradient = NULL, *answer = NULL;
-    int failed = 0;
-    if (core_matrix_get(state, x_object, "x", &x) < 0 ||
-        core_labels_get(state, labels_object, "labels", &labels) < 0) {
+    int wanted = 1, failed = 0;
+    if (core_flag(request->gradient, "gradient", &wanted) < 0 ||
+        core_matrix_get(state, request->x, "x", &x) < 0 ||
+        core_labels_get(state, request->labels, "labels", &labels) < 0 ||
+        core_terms_get(state, request->upstream, request->terms, x.view.rows, loss->reduction,
+                       &terms) < 0) {
         goto done;
     }
     nf_matrix_out out;
@@ -163,13 +182,16 @@ static PyObject *batch(core_state *state, const nf_loss *loss, int has_unlabelle
     core_call call;
     double n = (double)x.view.rows;
     if (core_enter(&call, state, core_loss_work(n * n / 2, x.view.cols)) < 0) goto done;
-    if (core_leave(&call, nf_loss_batch(call.context, loss, x.view, classes, &result, out)) < 0) {
+    if (core_leave(&call, batch_run(&call, loss, x.view, classes, &terms, &result, out)) < 0) {
         goto done;
     }
     gradient = core_as_type(gradient, x.dtype);
-    if (gradient != NULL || !wanted) answer = core_loss_result(state, &result, gradient, NULL);
+    if (gradient != NULL || !wanted) {
+        answer = core_loss_result(state, &result, gradient, terms.array);
+    }
 done:
     Py_XDECREF(gradient);
+    core_terms_release(&terms);
     core_vector_release(&labels);
     core_matrix_release(&x);
     return answer;
@@ -180,7 +202,8 @@ const char core_doc_loss[] =
     "     neg_metric=None, margin=None, pos_margin=None, neg_margin=None, exponent=None,\n"
     "     pos_exponent=None, neg_exponent=None, pos_weight=None, neg_weight=None, scale=None,\n"
     "     normalize=None, reduction=None, stats=False, unlabelled=-1, temperature=None,\n"
-    "     alpha=None, beta=None, base=None, gamma=None, triplets=None, smooth=None)\n"
+    "     alpha=None, beta=None, base=None, gamma=None, triplets=None, smooth=None,\n"
+    "     divisor=None)\n"
     "--\n\n"
     "Loss over all pairs of labelled rows, with its gradient.\n\n"
     "Without options this is eq. (3) of Weston, Ratle & Collobert, Deep Learning via\n"
@@ -208,11 +231,8 @@ static int any_given(PyObject *const *value, int count) {
 CORE_FUNCTION(core_loss) {
     core_state *state = PyModule_GetState(module);
     PyObject *value[4 + OPTIONS] = {NULL};
-    int wanted = 1, has_unlabelled = 1, options;
-    if (core_arguments(&loss_signature, args, nargs, keywords, value) < 0 ||
-        core_flag(value[3], "gradient", &wanted) < 0) {
-        return NULL;
-    }
+    int has_unlabelled = 1, options;
+    if (core_arguments(&loss_signature, args, nargs, keywords, value) < 0) return NULL;
     nf_loss loss = nf_loss_weston();
     char preset[CORE_PRESET];
     options = any_given(value + 4, OPTIONS);
@@ -235,7 +255,8 @@ CORE_FUNCTION(core_loss) {
     } else if (options && set_options(state, value + 4, &loss, preset, &has_unlabelled) < 0) {
         return NULL;
     }
-    return batch(state, &loss, has_unlabelled, value[0], value[1], wanted);
+    const batch_request request = {value[0], value[1], value[3], NULL, NULL};
+    return batch(state, &loss, has_unlabelled, &request);
 }
 
 /* ---- the type ------------------------------------------------------------------------------- */
@@ -285,18 +306,15 @@ static void loss_dealloc(PyObject *object) {
     Py_DECREF(type);
 }
 
-static const char *const call_names[] = {"x", "labels", "gradient", NULL};
+static const char *const call_names[] = {"x", "labels", "gradient", "upstream", "terms", NULL};
 static const core_signature call_signature = {"ContrastiveLoss", 2, 2, call_names};
 
 static PyObject *loss_call(PyObject *object, PyObject *args, PyObject *keywords) {
     core_loss_object *self = (core_loss_object *)object;
-    PyObject *value[3] = {NULL};
-    int wanted = 1;
-    if (core_arguments_tuple(&call_signature, args, keywords, value) < 0 ||
-        core_flag(value[2], "gradient", &wanted) < 0) {
-        return NULL;
-    }
-    return batch(self->state, &self->loss, self->has_unlabelled, value[0], value[1], wanted);
+    PyObject *value[5] = {NULL};
+    if (core_arguments_tuple(&call_signature, args, keywords, value) < 0) return NULL;
+    const batch_request request = {value[0], value[1], value[2], value[3], value[4]};
+    return batch(self->state, &self->loss, self->has_unlabelled, &request);
 }
 
 /* ---- attributes ----------------------------------------------------------------------------- */
@@ -321,6 +339,13 @@ static PyObject *get_metric(PyObject *self, void *offset) {
 
 static PyObject *get_reduction(PyObject *self, void *offset) {
     return PyUnicode_FromString(nf_reduction_name(*(const nf_reduction *)field(self, offset)));
+}
+
+static PyObject *get_divisor(PyObject *self, void *offset) {
+    const nf_loss *loss = &((core_loss_object *)self)->loss;
+    (void)offset;
+    if (loss->reduction == NF_REDUCE_DIVISOR) return PyFloat_FromDouble(loss->divisor);
+    Py_RETURN_NONE;
 }
 
 static PyObject *get_preset(PyObject *self, void *offset) {
@@ -406,6 +431,7 @@ static PyGetSetDef loss_getset[] = {
     {"scale", get_number, NULL, "Factor of the whole loss.", FIELD(scale)},
     {"normalize", get_flag, NULL, "Rows are divided by their length first.", FIELD(normalize)},
     {"reduction", get_reduction, NULL, "From terms to one number.", FIELD(reduction)},
+    {"divisor", get_divisor, NULL, "What reduction divisor divides the sum by, else None.", NULL},
     {"stats", get_flag, NULL, "Active positives and mean distances are counted too.", FIELD(stats)},
     {"kind", get_kind, NULL, "Kind of loss, e.g. 'contrastive' or 'supcon'.", NULL},
     {"temperature", get_number, NULL, "What distances are divided by.", FIELD(temperature)},

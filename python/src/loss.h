@@ -14,6 +14,19 @@ PyObject *core_new_gradient(core_state *state, int wanted, const core_matrix *x,
 PyObject *core_gradient_pair(int wanted, PyObject **first, const core_matrix *a, PyObject **second,
                              const core_matrix *b);
 
+/* Terms to write and the upstream gradient to read, of pairs or of rows. */
+typedef struct core_terms {
+    nf_pair_terms of_pairs;
+    nf_row_terms of_rows;
+    PyObject *array;
+    core_vector upstream;
+} core_terms;
+
+/* For `count` pairs or rows; terms are also wanted with reduction none. */
+int core_terms_get(core_state *state, PyObject *upstream, PyObject *wanted, size_t count,
+                   nf_reduction reduction, core_terms *terms);
+void core_terms_release(core_terms *terms);
+
 /* Operations of so many pairs, roughly. */
 static inline double core_loss_work(double pairs, size_t d) { return 6 * pairs * (double)(d + 8); }
 

@@ -4,42 +4,6 @@
 #include "core.h"
 #include "loss.h"
 
-/* ---- pair extras ---------------------------------------------------------------------------- */
-
-/* Terms to write and the upstream gradient to read, for the pair and row forms. */
-typedef struct pair_extras {
-    nf_pair_terms terms;
-    PyObject *array;
-    core_vector upstream;
-} pair_extras;
-
-static int get_upstream(core_state *state, PyObject *object, size_t count, nf_reduction reduction,
-                        pair_extras *extras) {
-    if (!core_given(object)) return 0;
-    if (core_weight_get(state, object, "upstream", &extras->upstream) < 0) return -1;
-    size_t need = reduction == NF_REDUCE_NONE ? count : 1;
-    extras->terms.upstream = extras->upstream.data;
-    return core_same_count(extras->upstream.count, "upstream", need,
-                           reduction == NF_REDUCE_NONE ? "there are pairs" : "one number per loss");
-}
-
-static int extras_get(core_state *state, PyObject *upstream, PyObject *terms, size_t count,
-                      nf_reduction reduction, pair_extras *extras) {
-    int wanted = reduction == NF_REDUCE_NONE;
-    if (core_flag(terms, "terms", &wanted) < 0) return -1;
-    if (get_upstream(state, upstream, count, reduction, extras) < 0) return -1;
-    if (!wanted) return 0;
-    void *data;
-    extras->array = core_new_vector(state, count, state->float64, &data);
-    extras->terms.terms = data;
-    return extras->array != NULL ? 0 : -1;
-}
-
-static void extras_release(pair_extras *extras) {
-    core_vector_release(&extras->upstream);
-    Py_CLEAR(extras->array);
-}
-
 /* ---- pair lists ----------------------------------------------------------------------------- */
 
 /* The columns of a pair list: a Pairs, a tuple or list (i, j, same[, weight]), or anything that
@@ -94,7 +58,7 @@ PyObject *core_loss_pairs(PyObject *object, PyObject *const *args, Py_ssize_t na
     PyObject *value[6] = {NULL}, *gradient = NULL, *answer = NULL;
     core_matrix x = {0};
     pair_list list = {0};
-    pair_extras extras = {0};
+    core_terms extras = {0};
     nf_same_encoding encoding = NF_SAME_01;
     int wanted = 1, failed = 0;
     if (core_arguments(&pairs_signature, args, nargs, keywords, value) < 0 ||
@@ -102,7 +66,7 @@ PyObject *core_loss_pairs(PyObject *object, PyObject *const *args, Py_ssize_t na
         core_same_encoding(value[5], &encoding) < 0 ||
         core_matrix_get(state, value[0], "x", &x) < 0 ||
         list_get(state, value[1], encoding, &list) < 0 ||
-        extras_get(state, value[3], value[4], list.pairs.count, self->loss.reduction, &extras) <
+        core_terms_get(state, value[3], value[4], list.pairs.count, self->loss.reduction, &extras) <
             0) {
         goto done;
     }
@@ -114,7 +78,7 @@ PyObject *core_loss_pairs(PyObject *object, PyObject *const *args, Py_ssize_t na
     if (core_enter(&call, state, core_loss_work((double)list.pairs.count, x.view.cols)) < 0)
         goto done;
     if (core_leave(&call, nf_loss_pairs(call.context, &self->loss, x.view, list.pairs,
-                                        &extras.terms, &result, out)) < 0) {
+                                        &extras.of_pairs, &result, out)) < 0) {
         goto done;
     }
     gradient = core_as_type(gradient, x.dtype);
@@ -122,7 +86,7 @@ PyObject *core_loss_pairs(PyObject *object, PyObject *const *args, Py_ssize_t na
         answer = core_loss_result(state, &result, gradient, extras.array);
 done:
     Py_XDECREF(gradient);
-    extras_release(&extras);
+    core_terms_release(&extras);
     list_release(&list);
     core_matrix_release(&x);
     return answer;
@@ -138,7 +102,7 @@ static const core_signature rows_signature = {"rows", 4, 3, rows_names};
 typedef struct row_form {
     core_matrix left, right;
     core_vector same, weight;
-    pair_extras extras;
+    core_terms extras;
 } row_form;
 
 static int rows_get(core_loss_object *self, PyObject *const *value, row_form *form) {
@@ -158,12 +122,12 @@ static int rows_get(core_loss_object *self, PyObject *const *value, row_form *fo
                                                  "left has rows") < 0)) {
         return -1;
     }
-    return extras_get(state, value[5], value[6], form->left.view.rows, self->loss.reduction,
-                      &form->extras);
+    return core_terms_get(state, value[5], value[6], form->left.view.rows, self->loss.reduction,
+                          &form->extras);
 }
 
 static void rows_release(row_form *form) {
-    extras_release(&form->extras);
+    core_terms_release(&form->extras);
     core_vector_release(&form->weight);
     core_vector_release(&form->same);
     core_matrix_release(&form->right);
@@ -190,7 +154,7 @@ PyObject *core_loss_rows(PyObject *object, PyObject *const *args, Py_ssize_t nar
     double work = core_loss_work((double)form.left.view.rows, form.left.view.cols);
     if (core_enter(&call, state, work) < 0) goto done;
     if (core_leave(&call, nf_loss_rows(call.context, &self->loss, form.left.view, form.right.view,
-                                       form.same.data, form.weight.data, &form.extras.terms,
+                                       form.same.data, form.weight.data, &form.extras.of_pairs,
                                        &result, left_out, right_out)) < 0) {
         goto done;
     }

@@ -4,6 +4,35 @@
 #include "core.h"
 #include "loss.h"
 
+/* ---- terms ---------------------------------------------------------------------------------- */
+
+static int get_upstream(core_state *state, PyObject *object, size_t count, nf_reduction reduction,
+                        core_terms *terms) {
+    if (!core_given(object)) return 0;
+    if (core_weight_get(state, object, "upstream", &terms->upstream) < 0) return -1;
+    const int none = reduction == NF_REDUCE_NONE;
+    terms->of_pairs.upstream = terms->of_rows.upstream = terms->upstream.data;
+    return core_same_count(terms->upstream.count, "upstream", none ? count : 1,
+                           none ? "there are terms" : "one number per loss");
+}
+
+int core_terms_get(core_state *state, PyObject *upstream, PyObject *wanted, size_t count,
+                   nf_reduction reduction, core_terms *terms) {
+    int given = reduction == NF_REDUCE_NONE;
+    if (core_flag(wanted, "terms", &given) < 0) return -1;
+    if (get_upstream(state, upstream, count, reduction, terms) < 0) return -1;
+    if (!given) return 0;
+    void *data;
+    terms->array = core_new_vector(state, count, state->float64, &data);
+    terms->of_pairs.terms = terms->of_rows.terms = data;
+    return terms->array != NULL ? 0 : -1;
+}
+
+void core_terms_release(core_terms *terms) {
+    core_vector_release(&terms->upstream);
+    Py_CLEAR(terms->array);
+}
+
 /* ---- results -------------------------------------------------------------------------------- */
 
 static PyObject *counts_of(core_state *state, const nf_loss_result *r) {

@@ -77,6 +77,25 @@ static const nf_preset presets[] = {
      "mean over a",
      {CONTRASTIVE(NF_SQEUCLIDEAN, 1, 1, 1, MEAN), .kind = NF_KIND_TRIPLET,
       .triplets = NF_TRIPLETS_HARD}},
+    {"sbert-batch-all",
+     "max(0, d(a, p) - d(a, n) + 5) over all triplets; mean of the non-zero ones",
+     {CONTRASTIVE(NF_EUCLIDEAN, 1, 5, 1, MEAN_NONZERO), .kind = NF_KIND_TRIPLET}},
+    {"sbert-batch-hard",
+     "max(0, d(a, p) - d(a, n) + 5), p the farthest positive, n the nearest negative of a; mean "
+     "over a",
+     {CONTRASTIVE(NF_EUCLIDEAN, 1, 5, 1, MEAN), .kind = NF_KIND_TRIPLET,
+      .triplets = NF_TRIPLETS_HARD}},
+    {"sbert-batch-hard-soft",
+     "log(1 + exp(d(a, p) - d(a, n))), p the farthest positive, n the nearest negative of a; mean "
+     "over a",
+     {CONTRASTIVE(NF_EUCLIDEAN, 1, 0, 1, MEAN), .kind = NF_KIND_TRIPLET,
+      .triplets = NF_TRIPLETS_HARD, .smooth = 1}},
+    {"sbert-batch-semihard",
+     "max(0, d(a, p) - d(a, n) + 5), n the nearest negative farther than p, else the farthest; "
+     "mean "
+     "over (a, p)",
+     {CONTRASTIVE(NF_EUCLIDEAN, 1, 5, 1, MEAN), .kind = NF_KIND_TRIPLET,
+      .triplets = NF_TRIPLETS_SEMI_HARD}},
     {"margin",
      "max(0, d(a, p) - 1) + max(0, 1.4 - d(a, n)) over all triplets, d = |a/|a| - b/|b||: beta "
      "1.2, margin 0.2; sum over the number of non-zero parts",
@@ -86,6 +105,10 @@ static const nf_preset presets[] = {
      "each positive pair (i, j): -log(exp(s_ij / T) / (exp(s_ij / T) + sum of exp(s_in / T) over "
      "negatives n)), s = cos(a, b), T = 0.07; mean over positive pairs. Also called InfoNCE",
      {OTHER(NT_XENT, NF_COSINE, MEAN), .temperature = 0.07}},
+    {"sbert-mnrl",
+     "nt-xent with T = 1/20: with --reference anchors and their positives of the same label, "
+     "multiple negatives ranking",
+     {OTHER(NT_XENT, NF_COSINE, MEAN), .temperature = 0.05}},
     {"supcon",
      "each row i: log(sum of exp(s_ij / T) over all j) - mean of s_ip / T over positives p, "
      "s = cos(a, b), T = 0.1; mean of the non-zero terms",
@@ -108,6 +131,9 @@ static const nf_preset presets[] = {
      "each positive pair (i, j): max(0, log(sum of exp(1 - t_in) over negatives n of i + of "
      "exp(1 - t_jn) over those of j) + t_ij)^2 / 2, t = |a/|a| - b/|b||; mean over positive pairs",
      {OTHER(LIFTED, NF_EUCLIDEAN, MEAN), .neg_margin = 1, .normalize = 1}},
+    {"tfa-lifted",
+     "lifted of rows as they are, t = |a - b|",
+     {OTHER(LIFTED, NF_EUCLIDEAN, MEAN), .neg_margin = 1}},
     {"generalized-lifted",
      "each row i: max(0, log(sum of exp(t_ip) over positives p) + log(sum of exp(1 - t_in) over "
      "negatives n)), t = |a/|a| - b/|b||; mean over rows",
@@ -127,7 +153,7 @@ const char *nf_loss_preset_name(size_t i) { return i < NF_PRESETS ? presets[i].n
 const char *nf_loss_preset_formula(size_t i) { return i < NF_PRESETS ? presets[i].formula : NULL; }
 
 nf_status nf_loss_preset(nf_context *context, const char *name, nf_loss *loss) {
-    char names[256] = "";
+    char names[420] = "";
     for (size_t i = 0; i < NF_PRESETS; i++) {
         if (name != NULL && strcmp(name, presets[i].name) == 0) {
             *loss = presets[i].loss;

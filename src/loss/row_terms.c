@@ -13,6 +13,8 @@ void nf_row_terms_clear(const nf_row_terms *rows, const nf_tiled_side *side) {
 
 static nf_status check_kind(nf_context *context, const nf_loss *loss) {
     if (loss->kind != NF_KIND_CONTRASTIVE && loss->kind != NF_KIND_USER) return NF_OK;
+    nf_status status = nf_kind_check_reduced(context, loss);
+    if (status != NF_OK) return status;
     return nf_fail(context, NF_ERR_ARG,
                    "a loss of kind %s has terms of pairs, not of rows: use nf_loss_batch, or "
                    "nf_loss_pairs for the terms",

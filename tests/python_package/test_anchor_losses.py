@@ -91,6 +91,38 @@ def test_refused(make, error, words):
         make()
 
 
+@pytest.mark.parametrize("cls", CLASSES.values())
+def test_terms_and_divisors(cls, data):
+    x, labels = data
+    whole = cls(reduction="sum")(x, labels, terms=True)
+    kept = cls(reduction="none")(x, labels, upstream=np.ones(40))
+    assert cls()(x, labels).terms is None and whole.terms.shape == (40,)
+    assert np.array_equal(kept.terms, whole.terms) and np.array_equal(kept.grad, whole.grad)
+    assert kept.value == whole.value == pytest.approx(whole.terms.sum(), rel=1e-12)
+    part = cls(reduction="divisor", divisor=16)
+    assert part.divisor == 16 and "/ 16" in part.formula
+    result = part(x, labels)
+    assert result.value == whole.value / 16
+    np.testing.assert_allclose(result.grad, whole.grad / 16, rtol=1e-6)
+    assert part.replace(reduction="mean").divisor is None
+    assert pickle.loads(pickle.dumps(part)) == part
+
+
+def test_what_divisor_and_upstream_go_with(data):
+    x, labels = data
+    for loss in (nearfar.SupConLoss, nearfar.ContrastiveLoss):
+        with pytest.raises(ValueError, match="above 0"):
+            loss(reduction="divisor")
+        with pytest.raises(ValueError, match="unless the reduction is divisor"):
+            loss(divisor=3)
+    with pytest.raises(ValueError, match="it goes with none"):
+        nearfar.SupConLoss()(x, labels, upstream=[1.0])
+    with pytest.raises(ValueError, match="40"):
+        nearfar.SupConLoss(reduction="none")(x, labels, upstream=np.ones(3))
+    with pytest.raises(ValueError, match="terms of pairs"):
+        nearfar.ContrastiveLoss()(x, labels, terms=True)
+
+
 def test_lists_of_pairs_are_refused(data):
     x, labels = data
     for cls in CLASSES.values():

@@ -124,6 +124,47 @@ def test_reducers(name, reduction, reducer):
                 np.float64)
 
 
+class WithDivisor(losses.SupConLoss):
+    """A loss that tells its reducer what to divide by, as those with such a default do."""
+
+    def compute_loss(self, *arguments):
+        parts = super().compute_loss(*arguments)
+        return {name: {**part, "divisor": 37} for name, part in parts.items()}
+
+
+def test_divisors():
+    x, labels = batch(18, 30, 4, 5, np.float64)
+    peer = WithDivisor(reducer=reducers.DivisorReducer())
+    result = nearfar.SupConLoss(reduction="divisor", divisor=37)(x, labels)
+    assert_same(result, [result.grad], *theirs(peer, x, labels), np.float64)
+    # MarginLoss divides by the number of parts above 0, which a first call can tell.
+    own = OWN["margin"]()
+    parts = own(x, labels).counts.active_terms
+    result = own.replace(reduction="divisor", divisor=parts)(x, labels)
+    assert_same(result, [result.grad], *theirs(PEERS["margin"](), x, labels), np.float64)
+    result, slope = nearfar._core.margin_loss(x, labels, np.array([1.25]), reduction="divisor",
+                                              divisor=parts)
+    assert_same(result, [result.grad], *theirs(PEERS["margin"](), x, labels), np.float64)
+    assert slope == pytest.approx(nearfar.margin_loss(x, labels, 1.25).beta_grad)
+
+
+@pytest.mark.parametrize("name", [n for n in PEERS if n not in ("margin", "n-pairs")])
+def test_terms(name):
+    """What the peer's DoNothingReducer keeps, summed over the terms of an anchor, and their gradient."""
+    x, labels = batch(19, 24, 4, 5, np.float64)
+    upstream = np.random.default_rng(1).normal(size=24)
+    rows = torch.tensor(x, requires_grad=True)
+    (part,) = (part for part in PEERS[name](reducer=reducers.DoNothingReducer())(
+        rows, torch.tensor(labels)).values() if isinstance(part["losses"], torch.Tensor))
+    indices = part["indices"]
+    anchor = indices[0] if isinstance(indices, tuple) else torch.as_tensor(indices)
+    terms = torch.zeros(24, dtype=torch.float64).index_add(0, anchor, part["losses"].reshape(-1))
+    (terms * torch.tensor(upstream)).sum().backward()
+    result = OWN[name](reduction="none")(x, labels, upstream=upstream)
+    np.testing.assert_allclose(result.terms, terms.detach().numpy(), rtol=1e-11, atol=1e-11)
+    assert_same(result, [result.grad], float(terms.detach().sum()), [rows.grad.numpy()], np.float64)
+
+
 @pytest.mark.parametrize("name", ["nt-xent", "supcon", "nca", "multi-similarity", "circle",
                                   "generalized-lifted"])
 def test_reference(name):
