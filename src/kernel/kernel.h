@@ -150,6 +150,9 @@ typedef struct nf_kernels {
     void (*settle)(double *sum, const void *part, double weight, const void *x, const void *center,
                    size_t count);
 
+    /* sum[i] += in[i], double sums */
+    void (*accumulate)(double *sum, const void *in, size_t count);
+
     /* sum[i] += x[i] - origin[i], double sums and differences */
     void (*accumulate_from)(double *sum, const void *x, const void *origin, size_t count);
 
