@@ -19,6 +19,7 @@
     XX(double, scale)           \
     XX(int, normalize)          \
     XX(nf_reduction, reduction) \
+    XX(double, divisor)         \
     XX(double, temperature)     \
     XX(double, alpha)           \
     XX(double, beta)            \

@@ -243,6 +243,8 @@ def _reduce(loss, sums, weights=None):
     """One number; weights: sum of the list's weights."""
     if loss.reduction == "sum":
         return jnp.sum(sums.term)
+    if loss.reduction == "divisor":
+        return jnp.sum(sums.term) / loss.divisor
     if loss.reduction == "mean-sides":
         return jnp.sum(_ratio(sums.term, sums.pairs))
     if loss.reduction == "mean-nonzero":

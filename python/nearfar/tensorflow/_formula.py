@@ -63,14 +63,17 @@ def terms(loss, a, b, same):
             + loss.scale * loss.neg_weight * _power(lack, loss.neg_exponent))
 
 
-def reduce(reduction, sums):
+def reduce(loss, sums):
     """(value, factor of positives, factor of negatives) from Sums of the tiles (or rows)."""
     def inverse(count):
         return tf.math.divide_no_nan(tf.ones_like(count), count)
 
     phi, pairs, nonzero, weight = (sums[name] for name in ("phi", "pairs", "nonzero", "weight"))
+    reduction = loss.reduction
     if reduction == "sum":
         factor = tf.ones_like(pairs)
+    elif reduction == "divisor":
+        factor = tf.ones_like(pairs) / loss.divisor
     elif reduction == "mean":
         factor = tf.fill([2], inverse(tf.reduce_sum(pairs)))
     elif reduction == "weighted-mean":
@@ -110,7 +113,7 @@ def rows(loss, left, right, same, weight):
         return phi * weight
     sums = tf.nest.map_structure(tf.stop_gradient,
                                  summary(phi, weight, same, tf.ones_like(same)))
-    _, factor = reduce(loss.reduction, sums)
+    _, factor = reduce(loss, sums)
     factor = tf.cast(factor, left.dtype)
     return tf.reduce_sum(tf.where(same, factor[0], factor[1]) * weight * phi)
 

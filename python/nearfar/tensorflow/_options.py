@@ -15,6 +15,8 @@ _NUMBERS = ("pos_exponent", "neg_exponent", "pos_margin", "neg_margin", "pos_wei
 @functools.lru_cache(maxsize=256)
 def encode(loss: Options) -> list[int]:
     """Enumerations as they are, floats as the bits of a double, so that nothing is rounded."""
+    if loss.divisor is not None:
+        loss = loss.replace(reduction="sum", scale=loss.scale / loss.divisor)
     numbers = struct.pack("7d", *(getattr(loss, name) for name in _NUMBERS))
     return [METRICS.index(loss.pos_metric), METRICS.index(loss.neg_metric),
             REDUCTIONS.index(loss.reduction), int(loss.normalize), int(loss.unlabelled == -1),

@@ -200,7 +200,7 @@ def _objective(loss, xs, labels, ids, weights):
         sums = _pass(_sums, loss)(q, r)
         if count == 1:
             sums = tf.nest.map_structure(lambda total: total / 2, sums)
-        total, factor = _formula.reduce(loss.reduction, sums)
+        total, factor = _formula.reduce(loss, sums)
         total, factor = tf.cast(total, values[0].dtype), tf.cast(factor, values[0].dtype)
 
         def gradient(upstream):

@@ -280,8 +280,11 @@ class _Sums:
         self.weights += mask.sum() if weight is None else torch.where(mask, weight, 0).sum()
 
 
-def _factors(reduction, sums):
+def _factors(loss, sums):
     """What each side's sum is multiplied with: 1 / count, or 0 where there is none."""
+    reduction = loss.reduction
+    if reduction == "divisor":
+        return [1 / loss.divisor] * 2
     together = reduction in ("mean", "weighted-mean")
     counts = [{"mean": side.pairs, "weighted-mean": side.weights, "mean-sides": side.pairs,
                "mean-nonzero": side.active}.get(reduction) for side in sums]
@@ -293,9 +296,9 @@ def _factors(reduction, sums):
             for count, side in zip(counts, sums)]
 
 
-def _combine(reduction, sums, rows, v):
+def _combine(loss, sums, rows, v):
     """(value, gradient, Hessian times v or None) of both sides."""
-    factors = _factors(reduction, sums)
+    factors = _factors(loss, sums)
     value = sum(factor * side.total for factor, side in zip(factors, sums))
     gradient = sum(factor * r.back(side.g).to(side.total.dtype)
                    for factor, side, r in zip(factors, sums, rows)).to(sums[0].g.dtype)
@@ -371,7 +374,7 @@ def batch(loss, x, labels, v=None):
         side.weights /= 2
         side.pairs //= 2
         side.active //= 2
-    return _combine(loss.reduction, sums, rows, v)
+    return _combine(loss, sums, rows, v)
 
 
 def reference(loss, x, labels, y, y_labels, ids=None, v=None):
@@ -382,7 +385,7 @@ def reference(loss, x, labels, y, y_labels, ids=None, v=None):
         first, second = (x, y)[order]
         sums, rows = one_set_of_two(loss, first, second, (labels, y_labels)[order],
                                     ids and ids[order], v and v[order])
-        found.append(_combine(loss.reduction, sums, rows, v and v[k]))
+        found.append(_combine(loss, sums, rows, v and v[k]))
     return found[0][0], (found[0][1], found[1][1]), v and (found[0][2], found[1][2])
 
 
@@ -429,7 +432,7 @@ def listed(loss, x, i, j, same, weight=None, upstream=None, v=None):
                     sums[k].h.index_add_(0, index, h[end])
             if h is not None:
                 changes[at] = w * change
-    value, gradient, second = _combine(loss.reduction, sums, rows, v)
+    value, gradient, second = _combine(loss, sums, rows, v)
     return terms if loss.reduction == "none" else value, gradient, second, changes
 
 

@@ -13,7 +13,8 @@ LOSSES = [{"preset": p} for p in ("weston", "drlim", "hinge", "pml", "sbert")] +
     {"metric": "cityblock"}, {"metric": "dot", "margin": 0.5, "pos_margin": -1.0},
     {"reduction": "mean-sides", "pos_margin": 0.2}, {"exponent": 1.5, "reduction": "sum"},
     {"pos_metric": "cosine", "neg_metric": "euclidean", "neg_weight": 2.0},
-    {"reduction": "weighted-mean", "metric": "sqeuclidean", "normalize": True}]
+    {"reduction": "weighted-mean", "metric": "sqeuclidean", "normalize": True},
+    {"reduction": "divisor", "divisor": 7.5}]
 METRICS = ["euclidean", "sqeuclidean", "cosine", "dot", "cityblock"]
 
 

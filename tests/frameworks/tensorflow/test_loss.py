@@ -12,7 +12,11 @@ from nearfar.tensorflow import _ops, _tiled
 from nearfar.tensorflow._options import encode
 
 PRESETS = ("weston", "drlim", "hinge", "pml", "sbert")
-REDUCTIONS = ("mean", "sum", "mean-sides", "mean-nonzero", "weighted-mean")
+REDUCTIONS = ("mean", "sum", "mean-sides", "mean-nonzero", "weighted-mean", "divisor")
+
+
+def divisor(reduction):
+    return 7.5 if reduction == "divisor" else None
 
 
 def differentiated(function, *xs):
@@ -38,9 +42,10 @@ def test_native_is_loaded():
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 def test_batch(batch, dtype, preset, reduction):
     x, labels = batch[0].astype(dtype), batch[1]
-    expected = nearfar.ContrastiveLoss(preset, reduction=reduction)(x, labels)
+    own = {"reduction": reduction, "divisor": divisor(reduction)}
+    expected = nearfar.ContrastiveLoss(preset, **own)(x, labels)
     for engine in ("native", "tiled"):
-        loss = nt.ContrastiveLoss(preset, reduction=reduction, engine=engine, dtype=dtype)
+        loss = nt.ContrastiveLoss(preset, **own, engine=engine, dtype=dtype)
         value, (gradient,) = differentiated(lambda rows: loss(labels, rows), x)
         if engine == "native":
             assert value == np.dtype(dtype).type(expected.value)
@@ -120,7 +125,8 @@ def test_sample_weight_is_a_product_per_pair(batch, rng, engine, reduction):
     i, j = np.triu_indices(len(x), 1)
     valid = (labels[i] != -1) & (labels[j] != -1)
     i, j = i[valid], j[valid]
-    loss = nt.ContrastiveLoss(reduction=reduction, engine=engine, dtype="float64")
+    loss = nt.ContrastiveLoss(reduction=reduction, divisor=divisor(reduction), engine=engine,
+                              dtype="float64")
     expected = loss.options.pairs(x, (i, j, labels[i] == labels[j], weight[i] * weight[j]))
     value, (gradient,) = differentiated(lambda rows: loss(labels, rows, weight), x)
     close(value, expected.value, "float64")

@@ -25,7 +25,7 @@ OPTIONS = [*({"preset": preset} for preset in PRESETS),
            {"exponent": 1.5, "margin": 3, "pos_weight": 2},
            {"pos_metric": "sqeuclidean", "neg_metric": "cosine", "normalize": True},
            {"margin": 2, "unlabelled": None}]
-REDUCTIONS = ["mean", "sum", "weighted-mean", "mean-sides", "mean-nonzero", "none"]
+REDUCTIONS = ["mean", "sum", "weighted-mean", "mean-sides", "mean-nonzero", "divisor", "none"]
 
 
 @pytest.fixture
@@ -153,7 +153,8 @@ def test_tiles_agree_with_the_engine(options, reduction, request):
     x, labels = data()
     if options.get("preset") == "pml":  # unit rows are at 1 from a zero row: rounding picks a side
         options = {**options, "margin": 0.9}
-    loss = ContrastiveLoss(**{**options, "reduction": reduction})
+    divisor = 7.5 if reduction == "divisor" else None
+    loss = ContrastiveLoss(**{**options, "reduction": reduction, "divisor": divisor})
     cases = forms(loss, labels)
     engine = {name: derivatives(function, x) for name, function in cases.items()}
     request.getfixturevalue("tiled")
