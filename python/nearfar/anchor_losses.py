@@ -4,6 +4,7 @@ import inspect
 from typing import Any, ClassVar, Self
 
 from . import _core
+from ._targets import TargetLoss
 from .losses import _number, _reduced
 
 _COMMON = ("metric", "normalize", "scale", "reduction", "divisor", "stats", "unlabelled")
@@ -22,13 +23,14 @@ def _similarity(metric, normalize):
         metric, f"-{_distance(metric, normalize)}")
 
 
-class AnchorLoss(_core.Loss):
+class AnchorLoss(TargetLoss):
     """What the losses of this module share.
 
     Call it for all pairs of labelled rows, ``loss(x, labels)``, or for a set against another,
-    ``loss.reference(query, query_labels, reference, reference_labels)``. Each returns
-    ``LossResult(value, grad, counts)``. Formulas and defaults are pytorch-metric-learning's; time is
-    O(n^2 d), memory O(n d). Without anything to compare the value is 0 and the gradient zeros.
+    ``loss.reference(query, query_labels, reference, reference_labels)``; ``loss.targets`` takes several
+    labels a row, soft targets, weights and groups. Each returns ``LossResult(value, grad, counts)``.
+    Formulas and defaults are pytorch-metric-learning's; time is O(n^2 d), memory O(n d). Without
+    anything to compare the value is 0 and the gradient zeros.
 
     Options besides a loss's own:
 
@@ -36,11 +38,11 @@ class AnchorLoss(_core.Loss):
     normalize: rows are divided by their length first.
     scale: factor of the whole loss.
     reduction: ``mean`` over the terms, ``sum``, ``mean-nonzero`` over the terms above 0,
-        ``divisor``, the sum over ``divisor``, a number of one's own; where terms are positive pairs
-        also ``mean-anchors``, the mean over rows of each row's mean. With ``none`` the result has
-        the terms (n), for each row the sum of those it is the anchor of; the gradient is that of
-        sum(upstream * terms), with ``upstream`` (n) given to the call or 1. Other reductions give
-        the terms too with ``terms=True``.
+        ``divisor``, the sum over ``divisor``, a number of one's own; ``weighted-mean`` (with weights
+        over theirs, else ``mean``); where terms are positive pairs also ``mean-anchors``, the mean over
+        rows of each row's mean. With ``none`` the result has the terms (n), for each row the sum of
+        those it is the anchor of; the gradient is that of sum(upstream * terms), with ``upstream`` (n)
+        given to the call or 1. Other reductions give the terms too with ``terms=True``.
     stats: also count mean distances; never changes value or gradient.
     unlabelled: -1, or None if -1 is an ordinary class.
     """
@@ -98,6 +100,7 @@ class AnchorLoss(_core.Loss):
         reduction = {"mean": f"mean over {self._terms}", "sum": f"sum over {self._terms}",
                      "mean-nonzero": "mean of the terms above 0",
                      "mean-anchors": "mean over rows of each row's mean",
+                     "weighted-mean": f"weighted mean over {self._terms}",
                      "divisor": f"sum over {self._terms} / {_number(self.divisor or 0)}",
                      "none": "the terms of each row"}[self.reduction]
         return f"{text}, {where}; {factor}{reduction}"

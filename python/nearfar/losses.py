@@ -1,13 +1,9 @@
 """Losses as objects."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-from numpy.typing import ArrayLike
-
 from . import _core
-from ._core import LossResult
+from ._targets import TargetLoss
 
 _METRIC_SYMBOL = {"euclidean": "d", "sqeuclidean": "d^2", "cosine": "c", "dot": "s",
                   "cityblock": "l"}
@@ -58,7 +54,7 @@ def _term(metric, exponent, margin, weight, positive):
     return text if weight == 1 else f"{_number(weight)} {text}"
 
 
-class ContrastiveLoss(_core.Loss):
+class ContrastiveLoss(TargetLoss):
     """The contrastive family: positives pulled together, negatives pushed beyond a margin.
 
     ::
@@ -135,48 +131,6 @@ class ContrastiveLoss(_core.Loss):
                      else _REDUCTION[self.reduction])
         return f"same: {pos}, different: {neg}, {', '.join(where)}; {reduction}"
 
-    def targets(
-        self, x: ArrayLike, labels: ArrayLike | None = None, *,
-        label_sets: Any = None, soft: ArrayLike | None = None,
-        row_weight: ArrayLike | None = None, class_weight: Mapping[Any, float] | None = None,
-        pair_weight: ArrayLike | None = None, groups: ArrayLike | None = None,
-        gradient: bool = True,
-    ) -> LossResult:
-        """The loss over all pairs of rows x (n, d) under targets that one class per row cannot say.
-
-        A pair (i, j) has a target y in [0, 1], 1 = positive, and a weight w >= 0; its loss is
-        ``w (y phi+ + (1 - y) phi-)``. Exactly one of the first three says what y is:
-
-        labels : (n)
-            One class per row.
-        label_sets : list of n collections, or a bool / 0-1 array (n, c)
-            Several labels a row: a pair is positive if the rows share one. A row without labels
-            makes no pair.
-        soft : (n, n)
-            y itself; only entries with i < j are read.
-        row_weight : (n)
-            w has the factor row_weight[i] row_weight[j] (Keras' sample_weight).
-        class_weight : dict of label to weight
-            With labels: a further weight of rows; classes not listed have 1.
-        pair_weight : (n, n)
-            A further factor of w; only entries with i < j are read.
-        groups : (n) of whole numbers
-            Rows with equal groups (crops of one image, say) make no pair.
-
-        Reductions: ``sum``; ``mean`` over the number of pairs; ``weighted-mean`` over the sum of
-        w; ``mean-sides``: sum w y phi+ / sum y + sum w (1 - y) phi- / sum (1 - y);
-        ``mean-nonzero``: the same over the terms above 0. Returns LossResult with grad (n, d).
-        """
-        if class_weight is not None:
-            if labels is None:
-                raise TypeError("class_weight goes with labels, one per row")
-            weights = [class_weight.get(label, 1.0) for label in np.asarray(labels).tolist()]
-            row_weight = (np.asarray(weights, np.float64) if row_weight is None
-                          else np.asarray(row_weight, np.float64) * weights)
-        offsets, set_labels = (None, None) if label_sets is None else _label_sets(label_sets)
-        return self._targets(x, labels, offsets, set_labels, soft, row_weight, pair_weight, groups,
-                             gradient)
-
     def _changed(self):
         """Options other than the preset's, by the shortest names."""
         base = _preset_options(self.preset)
@@ -203,25 +157,6 @@ class ContrastiveLoss(_core.Loss):
 
     def __reduce__(self):
         return _rebuild, (type(self), self._options())
-
-
-def _label_sets(label_sets):
-    """Offsets (n + 1) and labels of an indicator array (n, c) or of n collections."""
-    if hasattr(label_sets, "ndim") and label_sets.ndim == 2:
-        indicator = np.asarray(label_sets)
-        if not np.isin(indicator, (0, 1)).all():
-            raise ValueError("label_sets (n, c) must hold 0 and 1 only: for targets between them "
-                             "use soft")
-        rows, labels = np.nonzero(indicator)
-        counts = np.bincount(rows, minlength=len(indicator))
-    else:
-        number = {}
-        collections = [list(collection) for collection in label_sets]
-        labels = [number.setdefault(label, len(number))
-                  for collection in collections for label in collection]
-        counts = [len(collection) for collection in collections]
-    return (np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-            np.asarray(labels, np.int64))
 
 
 def _preset_options(preset):

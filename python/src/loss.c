@@ -475,7 +475,7 @@ static PyMethodDef loss_methods[] = {
      "equal ids are the same item and make no pair.\n\n"
      "Returns LossResult with grad = (gradient of query, gradient of reference)."},
     {"_targets", (PyCFunction)(void (*)(void))core_loss_targets, METH_FASTCALL | METH_KEYWORDS,
-     "The loss under targets that are arrays: what ContrastiveLoss.targets calls."},
+     "The loss under targets that are arrays: what targets of a loss calls."},
     {"_with_beta", (PyCFunction)(void (*)(void))core_loss_with_beta, METH_FASTCALL | METH_KEYWORDS,
      "(result, gradient of beta) of a margin loss: what margin_loss calls."},
     {NULL, NULL, 0, NULL}};

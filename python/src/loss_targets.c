@@ -1,4 +1,4 @@
-/* The loss under targets: what nearfar.ContrastiveLoss.targets calls with arrays only. */
+/* The loss under targets: what targets of a loss calls with arrays only. */
 #include <string.h>
 
 #include "core.h"

@@ -194,6 +194,39 @@ def test_several_labels_a_row(cli, data):
     cli.fails(DATA, "loss", "x.npy", "--label-sets", "sets.npy")
 
 
+EVERY_LOSS = ["triplet", "tfa-semihard", "tfa-hard", "margin", "nt-xent", "supcon", "nca",
+              "multi-similarity", "circle", "lifted", "generalized-lifted", "n-pairs"]
+
+
+@pytest.mark.parametrize("name", EVERY_LOSS)
+def test_every_loss_takes_targets(cli, data, name):
+    x, y = data["x"], data["y"]
+    plain = cli.json("loss", "x.npy", "--labels", "y.npy", "--loss", name, "--grad", "g.npy")
+    cli.save(sets=(y[:, None] == np.unique(y)).astype(np.uint8), same=(y[:, None] == y).astype(float),
+             ones=np.ones(len(x)), group=np.arange(len(x)), pairs=np.ones((len(x), len(x))))
+    for targets in (["--label-sets", "sets.npy"], ["--soft", "same.npy"],
+                    ["--labels", "y.npy", "--row-weights", "ones.npy", "--groups", "group.npy",
+                     "--pair-weights", "pairs.npy"]):
+        got = cli.json("loss", "x.npy", *targets, "--loss", name, "--grad", "t.npy")
+        assert got["loss"] == pytest.approx(plain["loss"], rel=1e-5)
+        assert got["terms"] == plain["terms"] > 0
+        g = cli.load("g.npy")
+        np.testing.assert_allclose(cli.load("t.npy"), g, rtol=0, atol=1e-4 * np.abs(g).max())
+    cli.save(twice=2 * np.ones(len(x)), group=np.zeros(len(x), int))
+    got = cli.json("loss", "x.npy", "--labels", "y.npy", "--loss", name, "--row-weights", "twice.npy",
+                   "--reduction", "mean")
+    mean = cli.json("loss", "x.npy", "--labels", "y.npy", "--loss", name, "--reduction", "mean")
+    assert got["loss"] == pytest.approx(2 * mean["loss"], rel=1e-5)
+    got = cli.json("loss", "x.npy", "--labels", "y.npy", "--loss", name, "--groups", "group.npy")
+    assert got["loss"] == 0 and got["terms"] == 0
+
+
+@pytest.mark.parametrize("name", ["triplet", "margin", "n-pairs"])
+def test_a_triplet_has_no_soft_targets(cli, data, name):
+    cli.save(s=np.full((len(data["x"]),) * 2, 0.5))
+    assert "0 and 1 only" in cli.fails(DATA, "loss", "x.npy", "--soft", "s.npy", "--loss", name)
+
+
 @pytest.mark.parametrize("arguments", [
     ["--labels", "y.npy", "--soft", "s.npy"], ["--label-sets", "s.npy", "--soft", "s.npy"],
     ["--pairs", "p.npz", "--groups", "y.npy"], ["--soft", "s.npy", "--reduction", "none"],

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import nearfar
+from nearfar.anchor_losses import CLASSES
 
 N, D = 23, 4
 
@@ -116,3 +117,68 @@ def test_labels_alone_are_the_batch_form(x):
 def test_what_cannot_be_is_refused(x, targets, error, text):
     with pytest.raises(error, match=text):
         nearfar.ContrastiveLoss().targets(x, **targets)
+
+
+# ---- losses that compare the pairs of a row -----------------------------------------------------
+
+
+OF_ROWS = list(CLASSES.values())
+
+
+@pytest.mark.parametrize("cls", OF_ROWS)
+def test_labels_alone_are_the_batch_form_of_every_loss(x, cls):
+    labels = np.array(["cat", "dog", "emu"])[np.arange(N) % 3]
+    loss = cls(stats=True)
+    plain = loss(x, labels)
+    for targets in ({"labels": labels}, {"label_sets": [[label] for label in labels]},
+                    {"soft": labels[:, None] == labels}):
+        got = loss.targets(x, **targets)
+        assert got.value == pytest.approx(plain.value, rel=1e-11) and got.value > 0
+        np.testing.assert_allclose(got.grad, plain.grad, rtol=0, atol=1e-11 * abs(plain.grad).max())
+        assert got.counts.terms == plain.counts.terms
+        assert got.counts.active_terms == plain.counts.active_terms
+
+
+def exponentials(x, y, u, v, temperature):
+    """NT-Xent, SupCon and NCA of cosine by numpy: terms and the weights of a mean."""
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    z = unit @ unit.T / temperature
+    positive, negative = np.nan_to_num(y) * u, np.nan_to_num(1 - y) * u
+    e = np.exp(z)
+    both, ours, others = ((m * e).sum(1) for m in (positive + negative, positive, negative))
+    pairs = v[:, None] * positive
+    return {
+        "nt-xent": (pairs * np.log1p(others[:, None] / e), np.nan_to_num(y), pairs),
+        "supcon": (v * (np.log(both) - (positive * z).sum(1) / positive.sum(1)), np.ones(N), v),
+        "nca": (v * (np.log(both) - np.log(ours)), np.ones(N), v),
+    }
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean", "weighted-mean"])
+@pytest.mark.parametrize("name", ["nt-xent", "supcon", "nca"])
+def test_soft_targets_weights_and_groups_by_the_formula(x, name, reduction):
+    rng = np.random.default_rng(4)
+    y, u = np.triu(rng.random((N, N)), 1), np.triu(rng.random((N, N)), 1)
+    y, u, v, groups = y + y.T, u + u.T, rng.random(N), rng.integers(0, 9, N)
+    y[groups[:, None] == groups] = np.nan
+    terms, counts, weights = exponentials(x, y, u, v, 0.5)[name]
+    by = {"sum": 1, "mean": counts.sum(), "weighted-mean": weights.sum()}[reduction]
+    loss = CLASSES[name](0.5, metric="cosine", reduction=reduction, normalize=False)
+    got = loss.targets(x, soft=np.nan_to_num(y), pair_weight=u, row_weight=v, groups=groups)
+    assert got.value == pytest.approx(terms.sum() / by, rel=1e-12)
+    direction, h = rng.normal(size=x.shape), 1e-6
+    up, down = (loss.targets(x + step * direction, soft=np.nan_to_num(y), pair_weight=u,
+                             row_weight=v, groups=groups).value for step in (h, -h))
+    assert (got.grad * direction).sum() == pytest.approx((up - down) / (2 * h), rel=1e-6)
+
+
+@pytest.mark.parametrize("cls", [c for c in OF_ROWS if c._preset in ("triplet", "margin", "n-pairs")])
+def test_a_triplet_is_of_a_positive_and_a_negative(x, cls):
+    with pytest.raises(ValueError, match=f"kind {cls._preset} .* 0 and 1 only"):
+        cls().targets(x, soft=np.full((N, N), 0.5))
+
+
+def test_a_weighted_mean_says_so():
+    loss = nearfar.SupConLoss(reduction="weighted-mean")
+    assert loss.formula.endswith("weighted mean over rows") and eval(repr(loss).split("#")[0],
+                                                                    vars(nearfar)) == loss

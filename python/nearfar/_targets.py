@@ -1,0 +1,88 @@
+"""The form of a loss in which targets say what is a pair."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from . import _core
+from ._core import LossResult
+
+
+class TargetLoss(_core.Loss):
+    """A loss that takes targets."""
+
+    __slots__ = ()
+
+    def targets(
+        self, x: ArrayLike, labels: ArrayLike | None = None, *,
+        label_sets: Any = None, soft: ArrayLike | None = None,
+        row_weight: ArrayLike | None = None, class_weight: Mapping[Any, float] | None = None,
+        pair_weight: ArrayLike | None = None, groups: ArrayLike | None = None,
+        gradient: bool = True,
+    ) -> LossResult:
+        """The loss over all pairs of rows x (n, d) under targets that one class per row cannot say.
+
+        A pair (i, j) has a target y in [0, 1], 1 = positive, and a weight u >= 0, a row a weight
+        v >= 0. Exactly one of the first three says what y is:
+
+        labels : (n)
+            One class per row.
+        label_sets : list of n collections, or a bool / 0-1 array (n, c)
+            Several labels a row: a pair is positive if the rows share one. A row without labels
+            makes no pair.
+        soft : (n, n)
+            y itself; only entries with i < j are read. Triplets, the margin loss and n-pairs take 0
+            and 1 only.
+        row_weight : (n)
+            v.
+        class_weight : dict of label to weight
+            With labels: a further weight of rows; classes not listed have 1.
+        pair_weight : (n, n)
+            u; only entries with i < j are read.
+        groups : (n) of whole numbers
+            Rows with equal groups (crops of one image, say) make no pair.
+
+        The contrastive family has ``w (y phi+ + (1 - y) phi-)`` with w = v_i v_j u (v is Keras'
+        sample_weight). Its reductions: ``sum``; ``mean`` over the number of pairs; ``weighted-mean``
+        over the sum of w; ``mean-sides``: sum w y phi+ / sum y + sum w (1 - y) phi- / sum (1 - y);
+        ``mean-nonzero``: the same over the terms above 0.
+
+        Losses that compare the pairs of a row: in every sum over positives a pair counts u y, in
+        every sum over negatives u (1 - y), as if a weight were a number of copies; v multiplies the
+        terms that start from the row (of a triplet its anchor; a triplet has the weights of its two
+        pairs too). SupCon is then the cross entropy of soft labels. ``mean`` divides by the number
+        of terms (where terms are positive pairs by the sum of y), ``weighted-mean`` by the sum of
+        their weights.
+
+        Returns LossResult with grad (n, d).
+        """
+        if class_weight is not None:
+            if labels is None:
+                raise TypeError("class_weight goes with labels, one per row")
+            weights = [class_weight.get(label, 1.0) for label in np.asarray(labels).tolist()]
+            row_weight = (np.asarray(weights, np.float64) if row_weight is None
+                          else np.asarray(row_weight, np.float64) * weights)
+        offsets, set_labels = (None, None) if label_sets is None else _label_sets(label_sets)
+        return self._targets(x, labels, offsets, set_labels, soft, row_weight, pair_weight, groups,
+                             gradient)
+
+
+def _label_sets(label_sets):
+    """Offsets (n + 1) and labels of an indicator array (n, c) or of n collections."""
+    if hasattr(label_sets, "ndim") and label_sets.ndim == 2:
+        indicator = np.asarray(label_sets)
+        if not np.isin(indicator, (0, 1)).all():
+            raise ValueError("label_sets (n, c) must hold 0 and 1 only: for targets between them "
+                             "use soft")
+        rows, labels = np.nonzero(indicator)
+        counts = np.bincount(rows, minlength=len(indicator))
+    else:
+        number = {}
+        collections = [list(collection) for collection in label_sets]
+        labels = [number.setdefault(label, len(number))
+                  for collection in collections for label in collection]
+        counts = [len(collection) for collection in collections]
+    return (np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            np.asarray(labels, np.int64))
