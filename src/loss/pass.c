@@ -23,10 +23,6 @@ size_t nf_pass_span_blocks(const nf_pass_set *a, const nf_pass_set *b) {
     return nf_max_size(blocks, 1);
 }
 
-static size_t spans(const nf_pass_set *set, size_t span_blocks) {
-    return (set->blocks + span_blocks - 1) / span_blocks;
-}
-
 size_t nf_pass_stride(nf_matrix x) { return nf_pad(x.type, x.cols); }
 
 double nf_pass_factor(nf_metric metric) { return nf_metric_family(metric) == NF_SQUARED ? 2 : 1; }
@@ -43,7 +39,8 @@ static void meet(void *user, size_t i, size_t j, int worker) {
 
 static nf_schedule schedule_of(const nf_pass_set *a, const nf_pass_set *b) {
     const size_t each = nf_pass_span_blocks(a, b);
-    return (nf_schedule){.spans = {spans(a, each), spans(b, each)}, .within = a == b, .meet = meet};
+    return (nf_schedule){
+        .spans = {nf_pass_spans(a, each), nf_pass_spans(b, each)}, .within = a == b, .meet = meet};
 }
 
 uint64_t nf_pass_work(const nf_pass_set *a, const nf_pass_set *b) {
@@ -79,6 +76,7 @@ nf_status nf_pass_run(nf_context *context, nf_pass *pass) {
                       (double)pass->a->rows.x.cols;
         status = nf_schedule_run(context, &schedule, work > NF_WAKE_FLOPS);
     }
+    if (status == NF_OK) nf_tile_settle(&state.engine);
     for (size_t i = 0; status == NF_OK && i < count; i++) add_result(pass, &state.of_span[i]);
     return status;
 }

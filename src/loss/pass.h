@@ -36,6 +36,11 @@ size_t nf_pass_block_rows(size_t d);
 /* Blocks of a span, a function of the number of blocks and the bytes of one. */
 size_t nf_pass_span_blocks(const nf_pass_set *a, const nf_pass_set *b);
 
+/* Spans of so many blocks that a set has. */
+static inline size_t nf_pass_spans(const nf_pass_set *set, size_t span_blocks) {
+    return (set->blocks + span_blocks - 1) / span_blocks;
+}
+
 /* d padded to whole lines of the type. */
 size_t nf_pass_stride(nf_matrix x);
 

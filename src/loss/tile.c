@@ -58,11 +58,46 @@ static size_t layout(const nf_tile_engine *engine, unsigned char *base, nf_tile_
     out->wide = (double *)(void *)wide;
     out->facts =
         (nf_weight_facts){row_sum, col_sum, row_near, col_near, (uint64_t *)(void *)weighted};
-    for (int s = 0; s < 2; s++) {
+    for (int s = 0; s < 2 && engine->kept[0] == NULL; s++) {
         used += nf_span_layout(&engine->shape, engine->span_blocks,
                                base != NULL ? base + used : NULL, &out->span[s]);
     }
     return used;
+}
+
+static void begin_span(nf_span *span, const nf_tile_engine *engine, const nf_pass_set *set,
+                       size_t number) {
+    span->set = set;
+    span->first = number * engine->span_blocks;
+    span->count = nf_min_size(engine->span_blocks, set->blocks - span->first);
+}
+
+#define NF_KEPT_BYTES ((size_t)2 << 20)
+
+/* Rows, panels and parts of sums of all spans, when the faster caches hold them: copied, packed and
+ * settled once, not in every meeting. No more blocks than a span may have, lest parts lose digits. */
+static nf_status keep_spans(nf_context *context, nf_tile_engine *engine) {
+    const nf_pass_set *sets[2] = {engine->pass->a, engine->pass->b};
+    const int count = engine->within ? 1 : 2;
+    nf_span span;
+    const size_t bytes = nf_span_layout(&engine->shape, engine->span_blocks, NULL, &span);
+    const size_t spans = engine->spans[0] + (engine->within ? 0 : engine->spans[1]);
+    unsigned char *base;
+    if (spans > NF_KEPT_BYTES / nf_max_size(bytes, 1) || sets[0]->blocks > NF_SPAN_BLOCKS ||
+        sets[1]->blocks > NF_SPAN_BLOCKS) {
+        return NF_OK;
+    }
+    nf_status status = nf_scratch(context, &engine->kept[0], spans, sizeof span, "spans");
+    if (status == NF_OK) status = nf_scratch(context, &base, spans, bytes, "rows of spans");
+    if (status != NF_OK) return status;
+    engine->kept[1] = engine->kept[0] + (engine->within ? 0 : engine->spans[0]);
+    for (int s = 0; s < count; s++) {
+        for (size_t i = 0; i < engine->spans[s]; i++) {
+            base += nf_span_layout(&engine->shape, engine->span_blocks, base, &engine->kept[s][i]);
+            begin_span(&engine->kept[s][i], engine, sets[s], i);
+        }
+    }
+    return NF_OK;
 }
 
 /* The largest power of a raw number that a side takes, for the trusted range. */
@@ -102,6 +137,14 @@ static nf_status make_facts(nf_context *context, nf_tile_engine *engine) {
     return status;
 }
 
+static size_t longest_block(const nf_pass_set *set) {
+    size_t rows = 0;
+    for (size_t b = 0; b < set->blocks; b++) {
+        rows = nf_max_size(rows, set->block[b + 1] - set->block[b]);
+    }
+    return rows;
+}
+
 nf_status nf_tile_engine_init(nf_context *context, nf_tile_engine *engine, const nf_pass *pass) {
     nf_matrix x = pass->a->rows.x;
     int some_side = pass->contrast.side[NF_POSITIVE].on ? NF_POSITIVE : NF_NEGATIVE;
@@ -109,22 +152,25 @@ nf_status nf_tile_engine_init(nf_context *context, nf_tile_engine *engine, const
     for (int side = NF_NEGATIVE; side <= NF_POSITIVE; side++) {
         cosine |= pass->contrast.side[side].on && pass->metric[side] == NF_COSINE;
     }
-    *engine = (nf_tile_engine){.pass = pass,
-                               .kernels = nf_kernels_get(context, x.type),
-                               .family = nf_metric_family(pass->metric[some_side]),
-                               .type = x.type,
-                               .within = pass->a == pass->b,
-                               .gradient = pass->a->sum != NULL || pass->b->sum != NULL,
-                               .d = x.cols,
-                               .stride = nf_span_stride(x),
-                               .block_rows = nf_pass_block_rows(x.cols)};
+    *engine =
+        (nf_tile_engine){.pass = pass,
+                         .kernels = nf_kernels_get(context, x.type),
+                         .family = nf_metric_family(pass->metric[some_side]),
+                         .type = x.type,
+                         .within = pass->a == pass->b,
+                         .gradient = pass->a->sum != NULL || pass->b->sum != NULL,
+                         .d = x.cols,
+                         .stride = nf_span_stride(x),
+                         .block_rows = nf_max_size(longest_block(pass->a), longest_block(pass->b)),
+                         .span_blocks = nf_pass_span_blocks(pass->a, pass->b)};
+    engine->spans[0] = nf_pass_spans(pass->a, engine->span_blocks);
+    engine->spans[1] = nf_pass_spans(pass->b, engine->span_blocks);
     engine->ld = nf_pad(x.type, engine->block_rows);
     engine->zero_rows =
         cosine && x.cols > 0 && (pass->a->rows.zero_rows > 0 || pass->b->rows.zero_rows > 0);
     double power = fmax(raw_power(&pass->contrast.side[NF_NEGATIVE]),
                         raw_power(&pass->contrast.side[NF_POSITIVE]));
     nf_trusted_range(engine->family, x.type, x.cols, power, &engine->low, &engine->high);
-    engine->span_blocks = nf_pass_span_blocks(pass->a, pass->b);
     const size_t element = nf_type_size(x.type);
     engine->shape = (nf_span_shape){.kernels = engine->kernels,
                                     .type = x.type,
@@ -136,6 +182,8 @@ nf_status nf_tile_engine_init(nf_context *context, nf_tile_engine *engine, const
                                     .gradient = engine->gradient};
     nf_status status = make_bounds(context, engine);
     if (status == NF_OK) status = make_facts(context, engine);
+    if (status != NF_OK) return status;
+    status = keep_spans(context, engine);
     if (status != NF_OK) return status;
     nf_tile_scratch unused;
     engine->worker_bytes = layout(engine, NULL, &unused);
@@ -413,13 +461,6 @@ static void run_tile(nf_tile *tile, nf_tile_result *result) {
     }
 }
 
-static void begin_span(nf_span *span, const nf_tile_engine *engine, const nf_pass_set *set,
-                       size_t number) {
-    span->set = set;
-    span->first = number * engine->span_blocks;
-    span->count = nf_min_size(engine->span_blocks, set->blocks - span->first);
-}
-
 void nf_tile_run(const nf_tile_engine *engine, size_t i, size_t j, int worker,
                  nf_tile_result *result) {
     const nf_pass *pass = engine->pass;
@@ -427,8 +468,13 @@ void nf_tile_run(const nf_tile_engine *engine, size_t i, size_t j, int worker,
     nf_tile_scratch scratch;
     layout(engine, engine->scratch + (size_t)worker * engine->worker_bytes, &scratch);
     nf_span *a = &scratch.span[0], *b = diagonal ? a : &scratch.span[1];
-    begin_span(a, engine, pass->a, i);
-    begin_span(b, engine, pass->b, j);
+    if (engine->kept[0] != NULL) {
+        a = &engine->kept[0][i];
+        b = &engine->kept[1][j];
+    } else {
+        begin_span(a, engine, pass->a, i);
+        begin_span(b, engine, pass->b, j);
+    }
     for (size_t r = 0; r < a->count; r++) {
         for (size_t c = diagonal ? r : 0; c < b->count; c++) {
             const size_t p = a->first + r, q = b->first + c;
@@ -454,6 +500,15 @@ void nf_tile_run(const nf_tile_engine *engine, size_t i, size_t j, int worker,
             }
         }
     }
+    if (engine->kept[0] != NULL) return;
     if (a->set->sum != NULL) nf_span_settle(a);
     if (!diagonal && b->set->sum != NULL) nf_span_settle(b);
+}
+
+void nf_tile_settle(const nf_tile_engine *engine) {
+    for (int s = 0; engine->kept[0] != NULL && s < (engine->within ? 1 : 2); s++) {
+        for (size_t i = 0; i < engine->spans[s]; i++) {
+            if (engine->kept[s][i].set->sum != NULL) nf_span_settle(&engine->kept[s][i]);
+        }
+    }
 }

@@ -24,6 +24,8 @@ typedef struct nf_tile_engine {
     nf_block_facts facts[2];
     nf_span_shape shape;
     size_t d, stride, ld, block_rows, span_blocks;
+    nf_span *kept[2]; /* all spans of each set, when there is room for them; else workers copy */
+    size_t spans[2];
     size_t worker_bytes;
     unsigned char *scratch;
 } nf_tile_engine;
@@ -36,5 +38,8 @@ nf_status nf_tile_engine_init(nf_context *context, nf_tile_engine *engine,
  * of both. */
 void nf_tile_run(const nf_tile_engine *engine, size_t i, size_t j, int worker,
                  nf_tile_result *result);
+
+/* After all spans have met: what they have kept, to the gradient sums. */
+void nf_tile_settle(const nf_tile_engine *engine);
 
 #endif

@@ -29,6 +29,8 @@ typedef struct nf_tiled_state {
     nf_loss_result result;
 } nf_tiled_state;
 
+#define NF_FEW_BLOCKS 8
+
 static const nf_tiled_side *side_of(const nf_tiled_state *state, int s) {
     return s == 0 ? state->job->a : state->job->b;
 }
@@ -43,11 +45,17 @@ static size_t class_end(const nf_tiled_side *side, size_t first) {
     return stop;
 }
 
+/* Rows of a block: fewer where there would be too few blocks for threads to share. */
+static size_t rows_of_block(const nf_tiled_side *side) {
+    const size_t rows = nf_pass_block_rows(side->x.cols);
+    return side->count >= 2 * rows && side->count < NF_FEW_BLOCKS * rows ? rows / 2 : rows;
+}
+
 /* Blocks of at most `rows`; a large class has its own, of equal lengths, so that its inner tiles hold
  * positives only. Depends on labels and d only. */
 static nf_status cut_blocks(nf_context *context, const nf_tiled_side *side, size_t **block,
                             size_t *blocks) {
-    const size_t rows = nf_pass_block_rows(side->x.cols), n = side->count;
+    const size_t rows = rows_of_block(side), n = side->count;
     nf_status status = nf_scratch(context, block, 3 * (n / rows) + 3, sizeof(size_t), "blocks");
     if (status != NF_OK) return status;
     size_t count = 0, start = 0;

@@ -91,6 +91,16 @@ static void one_set_of_bits(void **state) {
     for (size_t k = 0; k < 4; k++) check_bits(1000, wide[k], probe_long());
 }
 
+/* Around the numbers of rows at which blocks change their size and spans are no longer kept. */
+static void one_set_of_bits_in_middle_sets(void **state) {
+    (void)state;
+    static const size_t rows[] = {191, 192, 193, 256, 300, 767, 768, 1536, 1537};
+    for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++) {
+        check_bits(rows[r], 3, 1);
+        check_bits(rows[r], 64, probe_long() || rows[r] < 300);
+    }
+}
+
 /* So many rows that spans hold several blocks. */
 static void one_set_of_bits_in_large_sets(void **state) {
     (void)state;
@@ -177,6 +187,7 @@ static void strips_across_far_classes_keep_their_digits(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_set_of_bits),
+        cmocka_unit_test(one_set_of_bits_in_middle_sets),
         cmocka_unit_test(one_set_of_bits_in_large_sets),
         cmocka_unit_test(tight_classes_far_away_keep_their_digits),
         cmocka_unit_test(strips_across_far_classes_keep_their_digits),
