@@ -61,6 +61,7 @@ void bench_data_free(void *memory) {
 static nf_status loss(nf_context *context, const bench_case *self, bench_data *data,
                       bool gradient) {
     nf_loss weston = nf_loss_weston();
+    weston.fast = self->fast;
     nf_loss_result result;
     nf_matrix_out out = {0};
     if (gradient) out = nf_matrix_out_f32(data->gradient, self->n, self->d);
@@ -79,7 +80,9 @@ static nf_status run_gradient(nf_context *context, const bench_case *self, void 
 static nf_status run_distances(nf_context *context, const bench_case *self, void *memory) {
     bench_data *data = memory;
     nf_matrix x = nf_matrix_f32(data->x, self->n, self->d);
-    return nf_distances_full(context, NULL, x, x,
+    nf_distance_options options = nf_distance_defaults();
+    options.fast = self->fast;
+    return nf_distances_full(context, &options, x, x,
                              nf_matrix_out_f32(data->distance, self->n, self->n));
 }
 
@@ -95,16 +98,19 @@ static nf_status run_knn(nf_context *context, const bench_case *self, void *memo
 #define SQUARE(n, d) (2.0 * (d) * (n) * (n))
 
 const bench_case bench_cases[] = {
-    {"loss+gradient", 16, 64, 4, 0, GRADIENT(16, 64), run_gradient},
-    {"loss+gradient", 64, 64, 8, 0, GRADIENT(64, 64), run_gradient},
-    {"loss+gradient", 64, 128, 8, 0, GRADIENT(64, 128), run_gradient},
-    {"loss+gradient", 256, 64, 8, 0, GRADIENT(256, 64), run_gradient},
-    {"loss+gradient", 4096, 128, 32, 0, GRADIENT(4096, 128), run_gradient},
-    {"loss", 8192, 128, 64, 0, VALUE(8192, 128), run_value},
-    {"loss+gradient", 8192, 128, 64, 0, GRADIENT(8192, 128), run_gradient},
-    {"loss+gradient, separated classes", 20000, 64, 100, 0.05, 0, run_gradient},
-    {"distances", 8192, 128, 1, 0, SQUARE(8192, 128), run_distances},
-    {"knn k=10", 20000, 64, 1, 0, SQUARE(20000, 64), run_knn},
+    {"loss+gradient", 16, 64, 4, 0, GRADIENT(16, 64), run_gradient, 0},
+    {"loss+gradient", 64, 64, 8, 0, GRADIENT(64, 64), run_gradient, 0},
+    {"loss+gradient", 64, 128, 8, 0, GRADIENT(64, 128), run_gradient, 0},
+    {"loss+gradient", 256, 64, 8, 0, GRADIENT(256, 64), run_gradient, 0},
+    {"loss+gradient", 4096, 128, 32, 0, GRADIENT(4096, 128), run_gradient, 0},
+    {"loss", 8192, 128, 64, 0, VALUE(8192, 128), run_value, 0},
+    {"loss+gradient", 8192, 128, 64, 0, GRADIENT(8192, 128), run_gradient, 0},
+    {"loss+gradient, separated classes", 20000, 64, 100, 0.05, 0, run_gradient, 0},
+    {"loss, fast", 8192, 128, 64, 0, VALUE(8192, 128), run_value, 1},
+    {"loss+gradient, fast", 8192, 128, 64, 0, GRADIENT(8192, 128), run_gradient, 1},
+    {"distances", 8192, 128, 1, 0, SQUARE(8192, 128), run_distances, 0},
+    {"distances, fast", 8192, 128, 1, 0, SQUARE(8192, 128), run_distances, 1},
+    {"knn k=10", 20000, 64, 1, 0, SQUARE(20000, 64), run_knn, 0},
 };
 
 const size_t bench_case_count = sizeof bench_cases / sizeof bench_cases[0];

@@ -10,6 +10,7 @@ typedef struct bench_case {
     double spread; /* of the rows; classes lie a distance of some units apart when > 0 */
     double flops;  /* useful: 2 d a distance, 4 d more a pair with gradient */
     nf_status (*run)(nf_context *context, const struct bench_case *self, void *data);
+    int fast; /* distances in Gram form */
 } bench_case;
 
 extern const bench_case bench_cases[];

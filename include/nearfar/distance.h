@@ -6,11 +6,18 @@
  *   dot          d(a, b) = - sum_k a_k b_k   (a larger dot product is nearer)
  *   cityblock    d(a, b) = sum_k |a_k - b_k|
  *
- * All are computed from differences, never from |a|^2 - 2ab + |b|^2, so near points do not cancel:
+ * All are computed from differences, not from |a|^2 + |b|^2 - 2ab, so near points do not cancel:
  * euclidean, sqeuclidean and cityblock are right to (d + 2) ulp, d(x, x) is exactly 0 and
  * d(a, b) and d(b, a) are the same bits, whatever the batch, block or thread. Results that would
  * overflow or underflow in between are recomputed in wider range; a true value beyond the type
  * gives NF_ERR_RANGE. With cosine a zero row is at distance 1 from every other row.
+ *
+ * With `fast`, euclidean, sqeuclidean and cosine take |a - b|^2 from |a|^2 + |b|^2 - 2ab (a, b unit
+ * rows for cosine) where that is above 1/16 of |a|^2 + |b|^2, and from differences everywhere else,
+ * with the same bits as without. The relative error of |a - b|^2 is then at most 40 (d + 2) u, u =
+ * 2^-24 for float32 and 2^-53 for float64; half of that for its root. Everything else above holds:
+ * d(x, x) is 0, and bits depend on the two rows only. d may be at most 32766 for float32. Faster only
+ * where few pairs are near, on some machines: see doc/math/gram.md. The other metrics give NF_ERR_ARG.
  */
 #ifndef NEARFAR_DISTANCE_H
 #define NEARFAR_DISTANCE_H
@@ -50,6 +57,8 @@ typedef struct nf_distance_options {
     int allow_nonfinite; /* 0 (default): NaN or Inf in the input is NF_ERR_DATA with the first
                              (row, column) and the count; 1: they propagate by IEEE rules, and a
                              result beyond the type is Inf instead of NF_ERR_RANGE */
+    int fast;            /* euclidean, sqeuclidean and cosine from |a|^2 + |b|^2 - 2ab, see above.
+                             Default 0, and never chosen by size */
 } nf_distance_options;
 
 /* Defaults: euclidean, everything else 0. */

@@ -218,6 +218,9 @@ typedef struct nf_loss {
     nf_triplets triplets;
     int smooth;                       /* log(1 + exp(z)) instead of max(0, z) */
     const nf_pair_function *function; /* kind user; must outlive every call */
+    int fast; /* every kind: distances as with nf_distance_options.fast, for the metrics it is for.
+                 Only those of all pairs: of a list or of rows each pair is computed directly.
+                 Gradients are differences of rows all the same, with weights of that accuracy */
 } nf_loss;
 
 /* Whether a kind takes the field of that name ("temperature", "pos_margin", ..); what it does not

@@ -17,6 +17,7 @@ nf_status nf_distances_full(nf_context *context, const nf_distance_options *opti
     if (status == NF_OK) status = nf_check_out(context, out, "out", x.rows, y.rows, x.type);
     if (status == NF_OK) status = nf_check_overlap(context, out, "out", x, "x");
     if (status == NF_OK) status = nf_check_overlap(context, out, "out", y, "y");
+    if (status == NF_OK) status = nf_distance_prepare_tiles(context, &job);
     if (status == NF_OK) {
         job.emit = emit_full;
         job.user = &out;
@@ -65,6 +66,7 @@ nf_status nf_distances_condensed(nf_context *context, const nf_distance_options 
             status = nf_check_overlap(context, view, "out", x, "x");
         }
     }
+    if (status == NF_OK) status = nf_distance_prepare_tiles(context, &job);
     if (status == NF_OK) {
         nf_condensed condensed = {out, x.rows, nf_type_size(x.type)};
         job.upper = true;

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "base/pool.h"
+#include "distance/gram.h"
 
 #define NF_PANEL_BYTES ((size_t)64 << 20)
 
@@ -152,9 +153,20 @@ static void panel_task(void *argument, size_t task, int worker) {
     unsigned char *packed = panels->packed + (size_t)worker * panels->packed_bytes;
     unsigned char *values = panels->panel + first * element;
     panels->kernels->pack(packed, nf_panels_b(panels, first), panels->stride, columns, panels->d);
-    nf_family_tile(panels->kernels,
-                   panels->family)(values, panels->ld, nf_panels_a(panels, panels->first),
-                                   panels->stride, packed, panels->rows, columns, panels->d);
+    nf_raw_tile_run(&(nf_raw_tile){.kernels = panels->kernels,
+                                   .family = panels->family,
+                                   .d = panels->d,
+                                   .x = &panels->a->rows,
+                                   .y = &panels->b->rows,
+                                   .i = panels->first,
+                                   .j = first,
+                                   .rows = panels->rows,
+                                   .cols = columns,
+                                   .out = values,
+                                   .ldo = panels->ld,
+                                   .a = nf_panels_a(panels, panels->first),
+                                   .lda = panels->stride,
+                                   .panel = packed});
     for (size_t r = 0; r < panels->rows; r++) {
         unsigned char *row = values + r * panels->ld * element;
         finish(panels, row, panels->first + r, first, columns);

@@ -12,6 +12,8 @@ typedef struct nf_rows {
     const double *scale;   /* unit rows: u = (x * scale) * inverse, both indexed by x's row; */
     const double *inverse; /* NULL: rows as they are. A zero row stays zero, inverse 0 */
     size_t zero_rows;      /* unit rows: how many of x's rows are zero */
+    const void *norm;  /* |row|^2, indexed by x's row, for distances in Gram form; NULL: direct */
+    nf_type norm_type; /* of the kernels that made them */
 } nf_rows;
 
 nf_rows nf_rows_plain(nf_matrix x);

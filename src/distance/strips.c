@@ -27,6 +27,7 @@ nf_status nf_strips_begin(nf_context *context, const nf_distance_options *option
      * nothing is written before the last strip. */
     chosen.allow_nonfinite = 1;
     if (status == NF_OK) status = nf_distance_prepare(context, &chosen, x, y, &strips->job);
+    if (status == NF_OK) status = nf_distance_prepare_tiles(context, &strips->job);
     if (status == NF_OK) {
         status = nf_scratch(context, &strips->values, capacity, nf_type_size(x.type),
                             "strip of distances");
@@ -41,6 +42,9 @@ static nf_rows rows_range(const nf_rows *rows, size_t first, size_t count) {
     if (part.inverse != NULL) {
         part.scale += first;
         part.inverse += first;
+    }
+    if (part.norm != NULL) {
+        part.norm = (const char *)part.norm + first * nf_type_size(part.norm_type);
     }
     return part;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/pool.h"
+#include "distance/gram.h"
 
 #define NF_ROW_BLOCK 96
 #define NF_COLUMN_BLOCK 256
@@ -33,7 +34,9 @@ nf_status nf_distance_prepare(nf_context *context, const nf_distance_options *op
         return nf_fail(context, NF_ERR_ARG, "metric is %d: it must be an nf_metric value",
                        (int)metric);
     }
-    nf_status status = nf_check_matrix(context, x, "x");
+    nf_status status = NF_OK;
+    if (job->options.fast) status = nf_gram_check(context, metric, "metric");
+    if (status == NF_OK) status = nf_check_matrix(context, x, "x");
     if (status == NF_OK) status = nf_check_matrix(context, y, "y");
     if (status != NF_OK) return status;
     if (x.type != y.type) {
@@ -58,6 +61,16 @@ nf_status nf_distance_prepare(nf_context *context, const nf_distance_options *op
         if (status == NF_OK && !job->self) status = nf_rows_make_unit(context, &job->y);
     }
     return status;
+}
+
+nf_status nf_distance_prepare_tiles(nf_context *context, nf_distance_job *job) {
+    if (!job->options.fast) return NF_OK;
+    const nf_type work = job->options.precise ? NF_FLOAT64 : job->x.x.type;
+    nf_status status = nf_gram_make_norms(context, &job->x, work);
+    if (status != NF_OK || !job->self)
+        return status == NF_OK ? nf_gram_make_norms(context, &job->y, work) : status;
+    job->y = job->x;
+    return NF_OK;
 }
 
 bool nf_distance_may_overflow(nf_metric metric, nf_matrix x, nf_matrix y) {
@@ -213,8 +226,20 @@ static void distance_task(void *argument, size_t task, int worker) {
     for (size_t i = start; i < stop; i += run->row_block) {
         size_t rows = nf_min_size(run->row_block, stop - i);
         const unsigned char *a = kernel_rows(run, &job->x, i, rows, scratch.x_rows, &lda);
-        nf_family_tile(run->kernels, run->family)(scratch.tile, run->col_block, a, lda,
-                                                  scratch.panel, rows, cols, run->d);
+        nf_raw_tile_run(&(nf_raw_tile){.kernels = run->kernels,
+                                       .family = run->family,
+                                       .d = run->d,
+                                       .x = &job->x,
+                                       .y = &job->y,
+                                       .i = i,
+                                       .j = j,
+                                       .rows = rows,
+                                       .cols = cols,
+                                       .out = scratch.tile,
+                                       .ldo = run->col_block,
+                                       .a = a,
+                                       .lda = lda,
+                                       .panel = scratch.panel});
         for (size_t r = 0; r < rows; r++) {
             nf_tile_place place = {i + r, j, cols, a + r * lda * element, b, ldb * element};
             unsigned char *values = scratch.tile + r * run->col_block * element;

@@ -22,6 +22,9 @@ typedef struct nf_distance_job {
 nf_status nf_distance_prepare(nf_context *context, const nf_distance_options *options, nf_matrix x,
                               nf_matrix y, nf_distance_job *job) NF_MUST_USE;
 
+/* What tiles need beyond single pairs: the norms of the Gram form, where it is wanted. */
+nf_status nf_distance_prepare_tiles(nf_context *context, nf_distance_job *job) NF_MUST_USE;
+
 /* Run the job. NF_ERR_RANGE when a distance exceeds the type is found before anything is emitted. */
 nf_status nf_distance_run(nf_context *context, nf_distance_job *job) NF_MUST_USE;
 

@@ -11,6 +11,10 @@
 
 #define NF_LINE 64 /* bytes */
 
+/* Share of |a|^2 + |b|^2 up to which a squared distance is not taken from it: four bits of it cancel
+ * at most. A power of two. */
+#define NF_GRAM_NEAR 0x1p-4
+
 /* How a kernel's raw number becomes a distance t. */
 typedef enum nf_transform {
     NF_T_RAW,    /* t = raw: sqeuclidean, cityblock */
@@ -124,6 +128,12 @@ typedef struct nf_kernels {
                 size_t cols, size_t d);
     void (*cityblock)(void *out, size_t ldo, const void *a, size_t lda, const void *panel,
                       size_t rows, size_t cols, size_t d);
+
+    /* The Gram form of sqdist, where it keeps its digits: with n = a_norm[r] + b_norm[c] and the
+     * chain of dot, v = fma(-2, dot, n) if v > NF_GRAM_NEAR n, else the chain of sqdist. Norms are
+     * those of row_dot of a row with itself, b_norm padded to whole lines. See distance/gram.h. */
+    void (*gram)(void *out, size_t ldo, const void *a, size_t lda, const void *panel, size_t rows,
+                 size_t cols, size_t d, const void *a_norm, const void *b_norm);
 
     /* out[p] = the chain of row pair (a[p], b[p]), the same bits as in a tile. */
     void (*row_sqdist)(void *out, const void *const *a, const void *const *b, size_t count,

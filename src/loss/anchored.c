@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/pool.h"
+#include "distance/gram.h"
 #include "loss/gradient.h"
 #include "loss/row_terms.h"
 #include "loss/update.h"
@@ -344,6 +345,9 @@ static nf_status begin(nf_context *context, nf_anchored *run, nf_loss_result *re
         run->set[s] = (nf_panel_set){
             .rows = {.x = side->x, .order = side->order, .count = side->count}, .ids = side->ids};
         if (run->job->unit) status = nf_rows_make_unit(context, &run->set[s].rows);
+        if (status == NF_OK && run->job->fast) {
+            status = nf_gram_make_norms(context, &run->set[s].rows, side->x.type);
+        }
         result->zero_rows += run->set[s].rows.zero_rows;
         run->gradient |= side->gradient.data != NULL;
     }
@@ -499,6 +503,7 @@ nf_anchored_job nf_anchored_of(const nf_tiled_job *job, nf_anchor_fn anchor, con
     const nf_loss *own = job->loss;
     return (nf_anchored_job){.metric = own->neg_metric,
                              .unit = nf_term_unit(own, NF_NEGATIVE),
+                             .fast = own->fast != 0,
                              .stats = own->stats != 0,
                              .reduction = own->reduction,
                              .divisor = own->divisor,

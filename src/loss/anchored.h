@@ -28,6 +28,7 @@ typedef void (*nf_split_fn)(const void *rule, nf_anchor *anchor);
 typedef struct nf_anchored_job {
     nf_metric metric;
     bool unit; /* rows are taken at unit length */
+    bool fast; /* distances in Gram form */
     bool stats;
     nf_reduction reduction;
     double divisor; /* of reduction divisor */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/names.h"
+#include "distance/gram.h"
 #include "loss/kinds.h"
 
 NF_NAMES(reductions, "reduction", NF_REDUCTION_MAP);
@@ -192,6 +193,10 @@ nf_status nf_loss_check(nf_context *context, const nf_loss *loss) {
     if (status == NF_OK && nf_reduction_name(loss->reduction) == NULL) {
         status = nf_fail(context, NF_ERR_ARG, "reduction is %d: it must be an nf_reduction value",
                          (int)loss->reduction);
+    }
+    if (status == NF_OK && loss->fast) {
+        status = nf_gram_check(context, loss->pos_metric, "pos_metric");
+        if (status == NF_OK) status = nf_gram_check(context, loss->neg_metric, "neg_metric");
     }
     return status == NF_OK ? nf_kind_check(context, loss) : status;
 }

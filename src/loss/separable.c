@@ -23,7 +23,8 @@ static nf_status make_sets(nf_context *context, nf_separable *state) {
     for (int g = 0; g < state->groups; g++) {
         for (int s = 0; s < 2 && s < state->sets && status == NF_OK; s++) {
             nf_separable_group *group = &state->group[g];
-            status = nf_strip_set_make(context, sides[s], group->unit, &group->set[s]);
+            status = nf_strip_set_make(context, sides[s], group->unit, state->job->loss->fast != 0,
+                                       &group->set[s]);
             if (g == 0 || !state->group[0].unit) {
                 state->result.zero_rows += group->set[s].set.rows.zero_rows;
             }

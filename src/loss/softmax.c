@@ -272,7 +272,8 @@ static nf_status make_sides(nf_context *context, nf_softmax_state *state) {
         nf_anchors *side = &state->side[s];
         side->count = rows_of(state, s)->count;
         side->anchor = s == 0;
-        status = nf_strip_set_make(context, rows_of(state, s), unit, &side->set);
+        status = nf_strip_set_make(context, rows_of(state, s), unit, state->job->loss->fast != 0,
+                                   &side->set);
         state->result.zero_rows += side->set.set.rows.zero_rows;
     }
     if (status != NF_OK) return status;

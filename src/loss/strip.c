@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/pool.h"
+#include "distance/gram.h"
 #include "loss/gradient.h"
 #include "loss/schedule.h"
 #include "loss/update.h"
@@ -17,7 +18,7 @@ typedef struct nf_strip_state {
     nf_type type;
     size_t d, stride, ld, block_rows, span_blocks, worker_bytes;
     bool within, zero_rows, prune;
-    double low, high;
+    double low, high, reach;
     nf_bounds bounds[2];
     nf_span_shape shape;
     unsigned char *scratch;
@@ -72,7 +73,7 @@ static nf_status cut_blocks(nf_context *context, nf_pass_set *set) {
     return NF_OK;
 }
 
-nf_status nf_strip_set_make(nf_context *context, const nf_tiled_side *side, bool unit,
+nf_status nf_strip_set_make(nf_context *context, const nf_tiled_side *side, bool unit, bool fast,
                             nf_strip_set *set) {
     const size_t d = side->x.cols, element = nf_type_size(side->x.type);
     const size_t padded_rows = nf_pad(side->x.type, nf_pass_block_rows(d));
@@ -85,6 +86,9 @@ nf_status nf_strip_set_make(nf_context *context, const nf_tiled_side *side, bool
                        .panel_bytes = padded_rows * d * element};
     nf_status status = cut_blocks(context, &set->set);
     if (status == NF_OK && unit) status = nf_rows_make_unit(context, &set->set.rows);
+    if (status == NF_OK && fast) {
+        status = nf_gram_make_norms(context, &set->set.rows, side->x.type);
+    }
     if (status == NF_OK) {
         status = nf_block_facts_make(context, &set->set, side->gradient.data != NULL, &set->facts);
     }
@@ -228,9 +232,20 @@ static void finish_distances(nf_strip_state *state, nf_strip_tile *tile, size_t 
 static void distances(nf_strip_state *state, nf_strip_tile *tile, size_t j) {
     const nf_strip *strip = &tile->strip;
     const nf_strip_set *other = state->pass->other;
-    nf_family_tile(state->kernels, state->family)(
-        tile->t, state->ld, row_of(state->pass->own, strip->i), state->stride,
-        other->panel + j * other->panel_bytes, strip->rows, strip->cols, state->d);
+    nf_raw_tile_run(&(nf_raw_tile){.kernels = state->kernels,
+                                   .family = state->family,
+                                   .d = state->d,
+                                   .x = &state->pass->own->set.rows,
+                                   .y = &other->set.rows,
+                                   .i = strip->i,
+                                   .j = strip->j,
+                                   .rows = strip->rows,
+                                   .cols = strip->cols,
+                                   .out = tile->t,
+                                   .ldo = state->ld,
+                                   .a = row_of(state->pass->own, strip->i),
+                                   .lda = state->stride,
+                                   .panel = other->panel + j * other->panel_bytes});
     tile->has_exact = false;
     for (size_t r = 0; r < strip->rows; r++) finish_distances(state, tile, r);
 }
@@ -313,7 +328,7 @@ static bool wanted(const nf_strip_state *state, const nf_strip *strip, size_t i,
     if (pass->side[NF_POSITIVE] && strip->any[NF_POSITIVE]) return true;
     if (!pass->side[NF_NEGATIVE] || !strip->any[NF_NEGATIVE]) return false;
     return !(state->prune && nf_bounds_apart(&state->bounds[0], i, &state->bounds[1], j, state->d,
-                                             state->type, pass->reach));
+                                             state->type, state->reach));
 }
 
 /* Block r of the span of rows against block c of that of columns. */
@@ -384,6 +399,7 @@ static void meet(void *user, size_t i, size_t j, int worker) {
 
 static nf_status make_bounds(nf_context *context, nf_strip_state *state) {
     const nf_strip_pass *pass = state->pass;
+    state->reach = nf_gram_reach(&pass->own->set.rows, pass->reach);
     state->prune = pass->reach >= 0 && !state->zero_rows &&
                    pass->own->set.blocks + pass->other->set.blocks > 2;
     if (!state->prune) return NF_OK;

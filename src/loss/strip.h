@@ -26,8 +26,8 @@ typedef struct nf_strip_set {
     nf_block_facts facts;
 } nf_strip_set;
 
-/* `unit`: rows of length 1. */
-nf_status nf_strip_set_make(nf_context *context, const nf_tiled_side *side, bool unit,
+/* `unit`: rows of length 1. `fast`: distances in Gram form. */
+nf_status nf_strip_set_make(nf_context *context, const nf_tiled_side *side, bool unit, bool fast,
                             nf_strip_set *set) NF_MUST_USE;
 
 /* Rows [i, i + rows) against columns [j, j + cols). */

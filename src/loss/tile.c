@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "distance/gram.h"
 #include "loss/update.h"
 
 enum { NF_VALID = 0, NF_NOT_A_PAIR = 1, NF_EXACT = 2 };
@@ -113,6 +114,7 @@ static nf_status make_bounds(nf_context *context, nf_tile_engine *engine) {
     const nf_pass *pass = engine->pass;
     const nf_contrast_side *negative = &pass->contrast.side[NF_NEGATIVE];
     engine->reach = nf_bounds_reach(pass->metric[NF_NEGATIVE], negative->margin);
+    engine->reach = nf_gram_reach(&pass->a->rows, engine->reach);
     engine->prune = pass->prune && negative->on && engine->reach >= 0 && !engine->zero_rows &&
                     pass->a->blocks + pass->b->blocks > 2;
     if (!engine->prune) return NF_OK;
@@ -393,18 +395,33 @@ static void distances(nf_tile *tile) {
     tile->x = nf_span_rows(tile->span[0], tile->block[0]);
     tile->y = nf_span_rows(tile->span[1], tile->block[1]);
     const unsigned char *panel = nf_span_panel(tile->span[1], tile->block[1]);
-    nf_tile_fn kernel = nf_family_tile(engine->kernels, engine->family);
+    nf_raw_tile raw = {.kernels = engine->kernels,
+                       .family = engine->family,
+                       .d = engine->d,
+                       .x = &tile->a->rows,
+                       .y = &tile->b->rows,
+                       .i = tile->i,
+                       .j = tile->j,
+                       .rows = tile->rows,
+                       .cols = tile->cols,
+                       .out = tile->tile,
+                       .ldo = engine->ld,
+                       .a = tile->x,
+                       .lda = engine->stride,
+                       .panel = panel};
     if (!tile->diagonal) {
-        kernel(tile->tile, engine->ld, tile->x, engine->stride, panel, tile->rows, tile->cols,
-               engine->d);
+        nf_raw_tile_run(&raw);
         return;
     }
     /* Only the pairs above the diagonal, to whole lines. */
     const size_t lanes = nf_lanes(engine->type), element = nf_type_size(engine->type);
     for (size_t c = 0; c < tile->cols; c += lanes) {
-        kernel(tile->tile + c * element, engine->ld, tile->x, engine->stride,
-               panel + c * engine->d * element, nf_min_size(tile->rows, c + lanes),
-               nf_min_size(lanes, tile->cols - c), engine->d);
+        raw.j = tile->j + c;
+        raw.rows = nf_min_size(tile->rows, c + lanes);
+        raw.cols = nf_min_size(lanes, tile->cols - c);
+        raw.out = tile->tile + c * element;
+        raw.panel = panel + c * engine->d * element;
+        nf_raw_tile_run(&raw);
     }
 }
 

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "distance/gram.h"
 #include "loss/bounds.h"
 #include "loss/closed.h"
 #include "loss/cluster.h"
@@ -128,9 +129,13 @@ static nf_status make_sets(nf_context *context, nf_tiled_state *state, nf_group 
                              .ids = side->ids,
                              .blocks = state->blocks[s],
                              .block = state->block[s]};
-        if (!group->unit) continue;
-        nf_status status = nf_rows_make_unit(context, &set->rows);
+        nf_status status = NF_OK;
+        if (group->unit) status = nf_rows_make_unit(context, &set->rows);
+        if (status == NF_OK && state->job->loss->fast) {
+            status = nf_gram_make_norms(context, &set->rows, side->x.type);
+        }
         if (status != NF_OK) return status;
+        if (!group->unit) continue;
         if (group == &state->group[0] || !state->group[0].unit) {
             state->result.zero_rows += set->rows.zero_rows;
         }

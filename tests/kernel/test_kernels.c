@@ -195,6 +195,75 @@ static void distances_are_naive_chains(void **state) {
     }
 }
 
+/* The Gram form from naive chains, and how many of the values it stands for. */
+static double naive_gram(nf_type type, const void *a, const void *b, size_t d, size_t *gram) {
+    const double direct = naive_distance(SQDIST, type, a, b, d);
+    const double dot = naive_distance(DOT, type, a, b, d);
+    double own, norm;
+    if (type == NF_FLOAT32) {
+        float n =
+            (float)naive_distance(DOT, type, a, a, d) + (float)naive_distance(DOT, type, b, b, d);
+        norm = (double)n;
+        own = (double)fmaf(-2, (float)dot, n);
+    } else {
+        norm = naive_distance(DOT, type, a, a, d) + naive_distance(DOT, type, b, b, d);
+        own = fma(-2, dot, norm);
+    }
+    if (!(own > norm / 16)) return direct;
+    ++*gram;
+    return own;
+}
+
+static void check_gram(tables *t, const shape *s, size_t *gram) {
+    size_t size = nf_type_size(s->type), ld = s->d + s->gap, ldo = nf_pad(s->type, s->cols) + 3;
+    size_t padded = nf_pad(s->type, s->cols);
+    probe_guard a = filled(s->type, s->rows * ld, s->seed, s->wild, s->at_end);
+    probe_guard b = filled(s->type, s->cols * ld, s->seed + 9000, s->wild, s->at_end);
+    probe_guard panel = probe_guard_make(padded * s->d * size, s->at_end);
+    probe_guard a_norm = probe_guard_make(s->rows * size, s->at_end);
+    probe_guard b_norm = probe_guard_make(padded * size, s->at_end);
+    for (size_t k = 0; k < t->count; k++) {
+        const nf_kernels *table = nf_kernels_get(t->context[k], s->type);
+        table->pack(panel.data, b.data, ld, s->cols, s->d);
+        memset(b_norm.data, 0, padded * size);
+        for (size_t r = 0; r < s->rows; r++) {
+            const void *row = (char *)a.data + r * ld * size;
+            table->row_dot((char *)a_norm.data + r * size, &row, &row, 1, s->d);
+        }
+        for (size_t c = 0; c < s->cols; c++) {
+            const void *row = (char *)b.data + c * ld * size;
+            table->row_dot((char *)b_norm.data + c * size, &row, &row, 1, s->d);
+        }
+        probe_guard out = probe_guard_make(((s->rows - 1) * ldo + padded) * size, 1);
+        table->gram(out.data, ldo, a.data, ld, panel.data, s->rows, s->cols, s->d, a_norm.data,
+                    b_norm.data);
+        for (size_t r = 0; r < s->rows; r++) {
+            for (size_t c = 0; c < s->cols; c++) {
+                double naive = naive_gram(s->type, (char *)a.data + r * ld * size,
+                                          (char *)b.data + c * ld * size, s->d, gram);
+                if (!agrees(get(s->type, out.data, r * ldo + c), naive)) {
+                    fail_shape("gram", t->context[k], s);
+                }
+            }
+        }
+        probe_guard_free(&out);
+    }
+    probe_guard_free(&panel);
+    probe_guard_free(&a);
+    probe_guard_free(&b);
+    probe_guard_free(&a_norm);
+    probe_guard_free(&b_norm);
+}
+
+static void gram_is_naive_chains_with_near_pairs_direct(void **state) {
+    size_t gram = 0;
+    for (size_t t = 0; t < GRID; t++) {
+        shape s = grid_shape(t);
+        check_gram(*state, &s, &gram);
+    }
+    assert_true(gram > 100000);
+}
+
 /* ---- updates ----------------------------------------------------------------------------------- */
 
 enum { DIFFERENCE, PRODUCT, SIGN };
@@ -414,6 +483,7 @@ static void outside_finds_the_one(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(distances_are_naive_chains),
+        cmocka_unit_test(gram_is_naive_chains_with_near_pairs_direct),
         cmocka_unit_test(products_are_naive_chains),
         cmocka_unit_test(additions_are_naive_chains_over_the_listed),
         cmocka_unit_test(the_sign_of_a_zero_difference_is_zero),

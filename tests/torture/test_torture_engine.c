@@ -131,6 +131,12 @@ static void distances_survive(void **state) {
         torture(j, condensed, 1);
         torture(j, listed, 0);
     }
+    for (int metric = NF_EUCLIDEAN; metric <= NF_COSINE; metric++) {
+        j->distance = (nf_distance_options){.metric = (nf_metric)metric, .fast = 1};
+        torture(j, full, 1);
+        torture(j, condensed, 1);
+        torture(j, listed, 0);
+    }
     free(j);
 }
 
@@ -148,6 +154,15 @@ static void losses_survive(void **state) {
         torture(j, reference, 1);
         torture(j, pairs, 1);
         torture(j, rows, 1);
+    }
+    static const char *const names[] = {"weston", "pml", "nca", "triplet"};
+    for (int c = 0; c < 4; c++) {
+        nf_context *context = test_context(1);
+        assert_ok(context, nf_loss_preset(context, names[c], &j->loss));
+        nf_context_free(context);
+        j->loss.fast = 1;
+        torture(j, batch, 1);
+        torture(j, reference, 1);
     }
     free(j);
 }
