@@ -87,10 +87,12 @@ typedef struct nf_mine_options {
 /* The miner's defaults, those of the table. */
 NF_API nf_mine_options nf_mine_defaults(nf_miner miner);
 
-/* What was mined; read-only, freed with nf_mined_free. Row numbers are those of x. */
+/* What was mined; read-only, freed with nf_mined_free. Row numbers are those of x; with a reference
+ * set anchors are rows of the queries, everything else rows of the reference set. */
 typedef struct nf_mined {
-    /* Pairs (anchor i, other j), ascending by (i, j); weight NULL. pair-margin gives each pair once,
-     * with i < j; the others see a pair from both ends and may give it as (i, j) and as (j, i). */
+    /* Pairs (anchor i, other j), ascending by (i, j); weight NULL. Within one set pair-margin gives
+     * each pair once, with i < j; the others see a pair from both ends and may give it as (i, j) and
+     * as (j, i). */
     nf_pairs pairs;
     /* Triplets, ascending by (anchor, positive, negative) but for distance-weighted, where the draws
      * of an anchor keep their order. */
@@ -106,6 +108,22 @@ typedef struct nf_mined {
 NF_API NF_MUST_USE nf_status nf_mine(nf_context *context, const nf_mine_options *options,
                                      nf_matrix x, nf_labels labels, nf_mined **mined);
 NF_API void nf_mined_free(nf_context *context, nf_mined *mined); /* NULL allowed */
+
+/* Query x reference: query (n, d) gives the anchors, reference (m, d) their positives and negatives. A
+ * query and a reference row with equal ids are the same item and make no pair; pass both ids or
+ * neither. */
+typedef struct nf_mine_sets {
+    nf_matrix query, reference;
+    nf_labels query_labels, reference_labels; /* has_unlabelled the same for both */
+    const int64_t *query_ids, *reference_ids; /* (n), (m), or both NULL */
+} nf_mine_sets;
+
+/* nf_mine over two sets: miners given a ref_emb in pytorch-metric-learning. With per_anchor 0
+ * distance-weighted draws as many triplets as the anchor has positives. A pair (i, j) is row i of the
+ * queries and row j of the reference set: nf_rows_gather makes nf_loss_rows' left and right of them.
+ * Memory: a copy of the labelled rows of both and a panel of 96 x m distances. Errors as nf_mine. */
+NF_API NF_MUST_USE nf_status nf_mine_reference(nf_context *context, const nf_mine_options *options,
+                                               const nf_mine_sets *sets, nf_mined **mined);
 
 /* ---- hard negatives of a whole data set ------------------------------------------------------- */
 
@@ -141,6 +159,11 @@ NF_API nf_mine_hard_options nf_mine_hard_defaults(void);
  * per anchor of a panel. Errors as nf_mine. */
 NF_API NF_MUST_USE nf_status nf_mine_hard(nf_context *context, const nf_mine_hard_options *options,
                                           nf_matrix x, nf_labels labels, nf_mined **mined);
+
+/* nf_mine_hard for the rows of the queries among those of a reference set (a corpus). */
+NF_API NF_MUST_USE nf_status nf_mine_hard_reference(nf_context *context,
+                                                    const nf_mine_hard_options *options,
+                                                    const nf_mine_sets *sets, nf_mined **mined);
 
 #ifdef __cplusplus
 }

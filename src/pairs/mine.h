@@ -27,18 +27,35 @@ typedef struct nf_mine_job {
     bool triplets;
 } nf_mine_job;
 
-nf_status nf_mine_run(nf_context *context, const nf_mine_job *job, nf_matrix x, nf_labels labels,
+/* The two sets; within one, anchors and others are the same rows and `reference` is empty. */
+typedef struct nf_mine_data {
+    nf_mine_sets sets;
+    bool within;
+} nf_mine_data;
+
+nf_mine_data nf_mine_within(nf_matrix x, nf_labels labels);
+/* Refuses NULL. */
+nf_status nf_mine_between(nf_context *context, const nf_mine_sets *sets,
+                          nf_mine_data *data) NF_MUST_USE;
+
+/* `mined` may be NULL, which is refused. */
+nf_status nf_mine_run(nf_context *context, const nf_mine_job *job, const nf_mine_data *data,
                       nf_mined **mined) NF_MUST_USE;
 
-/* Options of the distance-weighted miner: d is the dimension of the sphere's space. */
+/* Options of the distance-weighted miner: d is the dimension of the sphere's space, extra what an
+ * anchor draws beyond one for each positive. */
 typedef struct nf_mine_weighted {
     const nf_mine_options *options;
     double d;
+    size_t extra;
 } nf_mine_weighted;
 
-/* The finds of each miner; `options` are nf_mine_options, or nf_mine_weighted. */
+/* The finds of each miner; `options` are nf_mine_options, or nf_mine_weighted. The first gives pairs
+ * within one set once, the second those of two sets. */
 size_t nf_mine_pair_margin(const void *options, const nf_anchor *anchor, size_t row,
                            const nf_finds *finds, void *room);
+size_t nf_mine_pair_margin_between(const void *options, const nf_anchor *anchor, size_t row,
+                                   const nf_finds *finds, void *room);
 size_t nf_mine_multi_similarity(const void *options, const nf_anchor *anchor, size_t row,
                                 const nf_finds *finds, void *room);
 size_t nf_mine_batch_hard(const void *options, const nf_anchor *anchor, size_t row,

@@ -82,9 +82,9 @@ static nf_status check_options(nf_context *context, const nf_mine_options *optio
 
 /* ---- the call --------------------------------------------------------------------------------- */
 
-static nf_miner_fn function_of(nf_miner miner) {
+static nf_miner_fn function_of(nf_miner miner, bool within) {
     switch (miner) {
-    case NF_MINE_PAIR_MARGIN: return nf_mine_pair_margin;
+    case NF_MINE_PAIR_MARGIN: return within ? nf_mine_pair_margin : nf_mine_pair_margin_between;
     case NF_MINE_MULTI_SIMILARITY: return nf_mine_multi_similarity;
     case NF_MINE_BATCH_HARD: return nf_mine_batch_hard;
     case NF_MINE_EASY_POSITIVE: return nf_mine_easy_positive;
@@ -95,25 +95,35 @@ static nf_miner_fn function_of(nf_miner miner) {
     return nf_mine_triplet_margin;
 }
 
+static nf_status mine(nf_context *context, const nf_mine_options *options, const nf_mine_data *data,
+                      nf_mined **mined) {
+    nf_status status = check_options(context, options);
+    if (status != NF_OK) return status;
+    nf_mine_options chosen = *options;
+    if (chosen.miner == NF_MINE_SEMI_HARD) chosen.violation = NF_VIOLATION_SEMI_HARD;
+    const nf_mine_weighted weighted = {&chosen, (double)data->sets.query.cols, data->within};
+    const bool drawn = chosen.miner == NF_MINE_DISTANCE_WEIGHTED;
+    nf_mine_job job = {.metric = chosen.metric,
+                       .normalize = chosen.normalize,
+                       .miner = function_of(chosen.miner, data->within),
+                       .options = drawn ? (const void *)&weighted : (const void *)&chosen,
+                       .triplets = chosen.miner != NF_MINE_PAIR_MARGIN &&
+                                   chosen.miner != NF_MINE_MULTI_SIMILARITY};
+    return nf_mine_run(context, &job, data, mined);
+}
+
 nf_status nf_mine(nf_context *context, const nf_mine_options *options, nf_matrix x,
                   nf_labels labels, nf_mined **mined) {
     nf_scope scope = nf_scope_enter(context);
-    nf_status status = check_options(context, options);
-    if (status == NF_OK && mined == NULL) {
-        status = nf_fail(context, NF_ERR_ARG, "mined is NULL: pass the address of a pointer");
-    }
-    if (status == NF_OK) {
-        nf_mine_options chosen = *options;
-        if (chosen.miner == NF_MINE_SEMI_HARD) chosen.violation = NF_VIOLATION_SEMI_HARD;
-        const nf_mine_weighted weighted = {&chosen, (double)x.cols};
-        const bool drawn = chosen.miner == NF_MINE_DISTANCE_WEIGHTED;
-        nf_mine_job job = {.metric = chosen.metric,
-                           .normalize = chosen.normalize,
-                           .miner = function_of(chosen.miner),
-                           .options = drawn ? (const void *)&weighted : (const void *)&chosen,
-                           .triplets = chosen.miner != NF_MINE_PAIR_MARGIN &&
-                                       chosen.miner != NF_MINE_MULTI_SIMILARITY};
-        status = nf_mine_run(context, &job, x, labels, mined);
-    }
+    const nf_mine_data data = nf_mine_within(x, labels);
+    return nf_scope_leave(context, scope, mine(context, options, &data, mined));
+}
+
+nf_status nf_mine_reference(nf_context *context, const nf_mine_options *options,
+                            const nf_mine_sets *sets, nf_mined **mined) {
+    nf_scope scope = nf_scope_enter(context);
+    nf_mine_data data;
+    nf_status status = nf_mine_between(context, sets, &data);
+    if (status == NF_OK) status = mine(context, options, &data, mined);
     return nf_scope_leave(context, scope, status);
 }

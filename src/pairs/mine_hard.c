@@ -165,23 +165,34 @@ static nf_status check_options(nf_context *context, const nf_mine_hard_options *
     return NF_OK;
 }
 
+static nf_status mine(nf_context *context, const nf_mine_hard_options *options,
+                      const nf_mine_data *data, nf_mined **mined) {
+    nf_mine_hard_options chosen = options != NULL ? *options : nf_mine_hard_defaults();
+    nf_status status = check_options(context, &chosen);
+    if (status != NF_OK) return status;
+    const size_t columns = data->within ? data->sets.query.rows : data->sets.reference.rows;
+    const size_t range = chosen.range_max > 0 ? chosen.range_max : default_range(&chosen);
+    nf_hard hard = {&chosen, nf_min_size(range, columns), nf_min_size(chosen.positives, columns)};
+    nf_mine_job job = {.metric = chosen.metric,
+                       .normalize = chosen.normalize,
+                       .miner = mine_hard,
+                       .options = &hard,
+                       .room = (hard.candidates + hard.positives) * sizeof(nf_ranked)};
+    return nf_mine_run(context, &job, data, mined);
+}
+
 nf_status nf_mine_hard(nf_context *context, const nf_mine_hard_options *options, nf_matrix x,
                        nf_labels labels, nf_mined **mined) {
     nf_scope scope = nf_scope_enter(context);
-    nf_mine_hard_options chosen = options != NULL ? *options : nf_mine_hard_defaults();
-    nf_status status = check_options(context, &chosen);
-    if (status == NF_OK && mined == NULL) {
-        status = nf_fail(context, NF_ERR_ARG, "mined is NULL: pass the address of a pointer");
-    }
-    if (status == NF_OK) {
-        size_t range = chosen.range_max > 0 ? chosen.range_max : default_range(&chosen);
-        nf_hard hard = {&chosen, nf_min_size(range, x.rows), nf_min_size(chosen.positives, x.rows)};
-        nf_mine_job job = {.metric = chosen.metric,
-                           .normalize = chosen.normalize,
-                           .miner = mine_hard,
-                           .options = &hard,
-                           .room = (hard.candidates + hard.positives) * sizeof(nf_ranked)};
-        status = nf_mine_run(context, &job, x, labels, mined);
-    }
+    const nf_mine_data data = nf_mine_within(x, labels);
+    return nf_scope_leave(context, scope, mine(context, options, &data, mined));
+}
+
+nf_status nf_mine_hard_reference(nf_context *context, const nf_mine_hard_options *options,
+                                 const nf_mine_sets *sets, nf_mined **mined) {
+    nf_scope scope = nf_scope_enter(context);
+    nf_mine_data data;
+    nf_status status = nf_mine_between(context, sets, &data);
+    if (status == NF_OK) status = mine(context, options, &data, mined);
     return nf_scope_leave(context, scope, status);
 }

@@ -60,6 +60,13 @@ size_t nf_mine_pair_margin(const void *user, const nf_anchor *anchor, size_t row
                          options->neg_margin, finds);
 }
 
+size_t nf_mine_pair_margin_between(const void *user, const nf_anchor *anchor, size_t row,
+                                   const nf_finds *finds, void *room) {
+    const nf_mine_options *options = user;
+    (void)room;
+    return pairs_between(anchor, row, 0, options->pos_margin, options->neg_margin, finds);
+}
+
 size_t nf_mine_multi_similarity(const void *user, const nf_anchor *anchor, size_t row,
                                 const nf_finds *finds, void *room) {
     const nf_mine_options *options = user;
@@ -184,7 +191,8 @@ size_t nf_mine_distance_weighted(const void *user, const nf_anchor *anchor, size
     if (anchor->positives == 0 || anchor->negatives == 0) return 0;
     size_t count = accumulate(weighted, anchor);
     if (count == 0) return 0;
-    const size_t draws = options->per_anchor > 0 ? options->per_anchor : anchor->positives + 1;
+    const size_t draws =
+        options->per_anchor > 0 ? options->per_anchor : anchor->positives + weighted->extra;
     for (size_t k = 0; k < draws && finds != NULL; k++) {
         const double total = anchor->work[0][count - 1];
         size_t p = (size_t)nf_random_below(options->seed, stream, 2 * k, anchor->positives);
