@@ -379,7 +379,9 @@ def sample_pairs(
     replace: bool = True, seed: SupportsIndex = 0, unlabelled: Literal[-1] | None = -1,
 ) -> Pairs: ...
 def mine(
-    x: ArrayLike, labels: ArrayLike, miner: str, *, metric: _Metric | None = None,
+    x: ArrayLike, labels: ArrayLike, reference: ArrayLike | None = None,
+    reference_labels: ArrayLike | None = None, ids: ArrayLike | None = None,
+    reference_ids: ArrayLike | None = None, *, miner: str, metric: _Metric | None = None,
     normalize: bool | None = None, pos_margin: float | None = None,
     neg_margin: float | None = None, epsilon: float | None = None, margin: float | None = None,
     violation: str | None = None, cutoff: float | None = None,
@@ -387,7 +389,9 @@ def mine(
     seed: SupportsIndex | None = None, unlabelled: Literal[-1] | None = -1,
 ) -> tuple[_Indices, _Indices, Any]: ...
 def mine_hard(
-    x: ArrayLike, labels: ArrayLike, *, metric: _Metric | None = None,
+    x: ArrayLike, labels: ArrayLike, reference: ArrayLike | None = None,
+    reference_labels: ArrayLike | None = None, ids: ArrayLike | None = None,
+    reference_ids: ArrayLike | None = None, *, metric: _Metric | None = None,
     normalize: bool | None = None, range_min: SupportsIndex | None = None,
     range_max: SupportsIndex | None = None, negatives: SupportsIndex | None = None,
     positives: SupportsIndex | None = None, absolute_margin: float | None = None,

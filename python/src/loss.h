@@ -38,7 +38,7 @@ typedef struct core_sets {
     nf_loss_sets sets;
 } core_sets;
 
-int core_sets_get(core_loss_object *self, PyObject *const *value, core_sets *form);
+int core_sets_get(core_state *state, int has_unlabelled, PyObject *const *value, core_sets *form);
 void core_sets_release(core_sets *form);
 
 PyObject *core_loss_pairs(PyObject *object, PyObject *const *args, Py_ssize_t nargs,

@@ -212,8 +212,7 @@ static int both_labels_get(core_state *state, PyObject *const *value, core_sets 
     return failed ? -1 : 0;
 }
 
-int core_sets_get(core_loss_object *self, PyObject *const *value, core_sets *form) {
-    core_state *state = self->state;
+int core_sets_get(core_state *state, int has_unlabelled, PyObject *const *value, core_sets *form) {
     if (core_matrix_get(state, value[0], "query", &form->query) < 0 ||
         core_matrix_get(state, value[2], "reference", &form->reference) < 0 ||
         core_matrix_match(state, &form->query, value[0], "query", &form->reference, value[2],
@@ -224,9 +223,9 @@ int core_sets_get(core_loss_object *self, PyObject *const *value, core_sets *for
     form->sets = (nf_loss_sets){
         .query = form->query.view,
         .reference = form->reference.view,
-        .query_labels = {form->query_labels.data, form->query_labels.count, self->has_unlabelled},
+        .query_labels = {form->query_labels.data, form->query_labels.count, has_unlabelled},
         .reference_labels = {form->reference_labels.data, form->reference_labels.count,
-                             self->has_unlabelled},
+                             has_unlabelled},
         .query_ids = form->query_ids.data,
         .reference_ids = form->reference_ids.data};
     return 0;
@@ -249,7 +248,8 @@ PyObject *core_loss_reference(PyObject *object, PyObject *const *args, Py_ssize_
     core_sets form = {0};
     int wanted = 1, failed = 0;
     if (core_arguments(&reference_signature, args, nargs, keywords, value) < 0 ||
-        core_flag(value[6], "gradient", &wanted) < 0 || core_sets_get(self, value, &form) < 0) {
+        core_flag(value[6], "gradient", &wanted) < 0 ||
+        core_sets_get(state, self->has_unlabelled, value, &form) < 0) {
         goto done;
     }
     nf_matrix_out query_out, reference_out;

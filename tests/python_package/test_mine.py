@@ -86,6 +86,37 @@ def test_hard_negatives(batch):
         assert list(own[same]) == ([far.argmax()] if want and positive[a].any() else [])
 
 
+MINERS = {
+    "pair_margin": dict(pos_margin=0.9, neg_margin=1.1), "multi_similarity": {}, "batch_hard": {},
+    "easy_positive": {}, "triplet_margin": dict(violation="hard"), "semi_hard": {},
+    "distance_weighted": dict(per_anchor=3), "hard_negatives": dict(negatives=2, max_distance=0.9)}
+
+
+@pytest.mark.parametrize("name", MINERS)
+def test_a_reference_set(batch, name):
+    x, labels = batch
+    miner, options = getattr(mine, name), MINERS[name]
+    ids = np.arange(len(x))
+    one = miner(x, labels, **options)
+    both = miner(x, labels, x, labels, ids=ids, reference_ids=ids, **options)
+    if name == "pair_margin":
+        once = both.i < both.j
+        both = mine.MinedPairs(*(part[once] for part in both))
+    assert len(one[0]) > 20 and all(map(np.array_equal, one, both))
+    # Another set: what is found is of the right classes, and names are numbered together.
+    names = np.array(["a", "b", "c", "d", "e"])
+    first, second = names[labels[:20]], names[labels[20:]]
+    found = miner(x[:20], first, x[20:], second, **options)
+    assert found[0].max() < 20 and found[1].max() < 25 and len(found[0]) > 5
+    if isinstance(found, mine.Triplets):
+        assert np.array_equal(first[found.anchor], second[found.positive])
+        assert (first[found.anchor] != second[found.negative]).all()
+    else:
+        assert np.array_equal(first[found.i] == second[found.j], found.same)
+        result = nearfar.ContrastiveLoss("hinge").rows(x[:20][found.i], x[20:][found.j], found.same)
+        assert result.counts.positive_pairs == found.same.sum()
+
+
 def test_mined_pairs_go_into_a_loss(batch):
     x, labels = batch
     found = mine.multi_similarity(x, labels)
@@ -103,6 +134,17 @@ def test_names_and_gradual_types(batch):
     assert len(plain.anchor) == len(x)
     none = mine.batch_hard(np.empty((0, 3)), [])
     assert none.anchor.shape == (0,)
+
+
+@pytest.mark.parametrize("call, text", [
+    (lambda x, y: mine.pair_margin(x, y, x), "reference_labels"),
+    (lambda x, y: mine.pair_margin(x, y, reference_labels=y), "reference_labels goes with"),
+    (lambda x, y: mine.pair_margin(x, y, ids=np.arange(45)), "ids goes with"),
+    (lambda x, y: mine.hard_negatives(x, y, x, y, ids=np.arange(45)), "go together"),
+])
+def test_refused_as_a_reference_set(batch, call, text):
+    with pytest.raises(TypeError, match=text):
+        call(*batch)
 
 
 @pytest.mark.parametrize("call, text", [

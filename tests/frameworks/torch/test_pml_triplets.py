@@ -115,6 +115,30 @@ def test_miners_find_the_same(seed):
     assert as_set(*mine.semi_hard(rows, classes)) == want
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_miners_find_the_same_in_a_reference_set(seed):
+    x, labels = batch(seed, dtype=torch.float64)
+    y, others = batch(seed + 50, n=40, dtype=torch.float64)
+    both = [part.numpy() for part in (x, labels, y, others)]
+    peer_both = (x, labels, y, others)
+    a, p, b, n = miners.PairMarginMiner(pos_margin=0.9, neg_margin=1.2)(*peer_both)
+    found = mine.pair_margin(*both, pos_margin=0.9, neg_margin=1.2)
+    assert as_set(*found) == as_set(a, p, [True] * len(a)) | as_set(b, n, [False] * len(b))
+    a, p, b, n = miners.MultiSimilarityMiner()(*peer_both)
+    found = mine.multi_similarity(*both)
+    assert as_set(*found) == as_set(a, p, [True] * len(a)) | as_set(b, n, [False] * len(b))
+    assert as_set(*mine.batch_hard(*both)) == as_set(*miners.BatchHardMiner()(*peer_both))
+    easy = miners.BatchEasyHardMiner("easy", "semihard")(*peer_both)
+    assert as_set(*mine.easy_positive(*both)) == as_set(easy[0], easy[1], easy[3])
+    for violation in ("all", "hard", "semihard", "easy"):
+        want = miners.TripletMarginMiner(margin=0.2, type_of_triplets=violation)(*peer_both)
+        name = violation.replace("semihard", "semi-hard")
+        assert as_set(*mine.triplet_margin(*both, violation=name)) == as_set(*want)
+    drawn = mine.distance_weighted(*both)
+    anchors = np.asarray(miners.DistanceWeightedMiner()(*peer_both)[0])
+    assert np.array_equal(np.bincount(drawn.anchor, minlength=24), np.bincount(anchors, minlength=24))
+
+
 def test_distance_weighted_draws_alike():
     x, labels = batch(3, n=20, d=8, classes=2, dtype=torch.float64)
     labels[0] = labels[1]
