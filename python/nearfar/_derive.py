@@ -9,12 +9,19 @@ def formula_of(core: type) -> str:
     return inspect.cleandoc(core.__doc__ or "").split("    >>>")[0].rstrip()
 
 
+def _signature(core, base):
+    """The core's arguments, and those that the framework adds by keyword."""
+    own = core.__signature__.parameters
+    more = [parameter for name, parameter in inspect.signature(base.__init__).parameters.items()
+            if parameter.kind is parameter.KEYWORD_ONLY and name not in own]
+    return inspect.Signature([*own.values(), *more])
+
+
 def derive(bases: tuple[type, ...], core: type, how: str, *, module: str) -> Any:
     """A class on top of `bases` for the core's loss, with its name, arguments and formula.
 
     how: what the docstring says about calls. module: where the class will be found.
     """
     namespace = {"__doc__": f"{formula_of(core)}\n\n{inspect.cleandoc(how)}\n",
-                 "__module__": module, "__signature__": getattr(core, "__signature__"),
-                 "_core": core}
+                 "__module__": module, "__signature__": _signature(core, bases[0]), "_core": core}
     return type(bases[0])(core.__name__, bases, namespace)

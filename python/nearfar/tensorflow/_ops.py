@@ -7,12 +7,13 @@ from pathlib import Path
 import tensorflow as tf
 
 from . import _formula, _tiled
-from ._options import METRICS, decode
+from ._options import METRICS, decode, is_contrastive
 
 _PATH = Path(__file__).parent.parent / "nearfar_tensorflow.so"
-# Rows among an operation's inputs, and the loss as a function of all its inputs.
+# Rows among an operation's inputs, and the contrastive family as a function of all its inputs.
 _FORMS = {"batch": (1, _tiled.batch), "weighted": (1, _tiled.batch), "pairs": (1, _formula.pairs),
-          "rows": (2, _formula.rows), "reference": (2, _tiled.reference)}
+          "rows": (2, _formula.rows), "reference": (2, _tiled.reference),
+          "margin": (1, None), "margin_reference": (2, None)}
 
 
 def _load():
@@ -71,15 +72,40 @@ def loss(form, encoded, *inputs):
     return _LOSS[form](*inputs, loss=encoded)[0]
 
 
+def cpu_only(name, engine, *xs):
+    """An error, where the native operations do not take the rows of a loss that has no other path."""
+    if engine != "tiled" and usable(engine, *xs):
+        return
+    here = next((x.device for x in xs if tf.executing_eagerly() and "CPU" not in x.device), None)
+    if engine == "tiled" or native is None:
+        reason, remedy = (f"engine is {engine!r}" if native is not None else
+                          f"{_PATH.name} does not load here"), "ContrastiveLoss has tiles"
+    elif here is not None:
+        reason, remedy = f"the rows are on {here}", "move them with tf.device('CPU:0')"
+    elif _under_xla():
+        reason, remedy = "under XLA there are no native operations", "set jit_compile=False"
+    else:
+        reason = "there is a GPU, and a graph does not say where it will run"
+        remedy = "engine='native' takes it to the CPU"
+    raise NotImplementedError(f"{name} is computed by native operations on the CPU only, and "
+                              f"{reason}: {remedy}")
+
+
 def _register_form(form):
     count = _FORMS[form][0]
+    name = "".join(word.capitalize() for word in form.split("_"))
 
-    @tf.RegisterGradient(f"NearfarLoss{form.capitalize()}")
+    @tf.RegisterGradient(f"NearfarLoss{name}")
     def gradient(op, upstream, *_):
-        inputs = list(op.inputs)
+        inputs, options = list(op.inputs), op.get_attr("loss")
         found = [native.nearfar_loss_scale(upstream, op.outputs[1 + k], inputs, form=form, which=k,
-                                           loss=op.get_attr("loss")) for k in range(count)]
-        return found + [None] * (len(inputs) - count)
+                                           loss=options) for k in range(count)]
+        rest = [None] * (len(inputs) - count)
+        if form.startswith("margin"):  # beta is the last input, and its gradient the last output
+            slope = native.nearfar_loss_scale(tf.cast(upstream, tf.float64), op.outputs[-1][:, None],
+                                              inputs, form=form, which=count, loss=options)
+            rest[-1] = slope[:, 0]
+        return found + rest
 
 
 for _form in _FORMS:
@@ -96,6 +122,9 @@ def _second_order(op, upstream):
     """factor * gradient: in the factor it is linear, in the rows it is the Hessian times upstream,
     by TensorFlow's own operations."""
     factor, gradient, *inputs = op.inputs
+    if not is_contrastive(op.get_attr("loss")):
+        raise NotImplementedError("a loss that compares the pairs of a row has no second derivatives: "
+                                  "differentiate it once; ContrastiveLoss has them")
     form = op.get_attr("form")
     form = form.decode() if isinstance(form, bytes) else form
     count, formula = _FORMS[form]

@@ -2,33 +2,39 @@
 
 import functools
 import struct
+from typing import Any
 
-from ..losses import ContrastiveLoss as Options
+from ..losses import ContrastiveLoss
 
-# In the order of the engine's enumerations (nearfar/distance.h, nearfar/loss.h).
+# In the order of the engine's enumeration (nearfar/distance.h).
 METRICS = ("euclidean", "sqeuclidean", "cosine", "dot", "cityblock")
-REDUCTIONS = ("mean", "sum", "weighted-mean", "mean-sides", "mean-nonzero", "none")
-_NUMBERS = ("pos_exponent", "neg_exponent", "pos_margin", "neg_margin", "pos_weight", "neg_weight",
-            "scale")
+
+
+def _bits(numbers):
+    """Bits of doubles, so that nothing is rounded."""
+    return list(struct.unpack(f"{len(numbers)}q", struct.pack(f"{len(numbers)}d", *numbers)))
 
 
 @functools.lru_cache(maxsize=256)
-def encode(loss: Options) -> list[int]:
-    """Enumerations as they are, floats as the bits of a double, so that nothing is rounded."""
-    if loss.divisor is not None:
-        loss = loss.replace(reduction="sum", scale=loss.scale / loss.divisor)
-    numbers = struct.pack("7d", *(getattr(loss, name) for name in _NUMBERS))
-    return [METRICS.index(loss.pos_metric), METRICS.index(loss.neg_metric),
-            REDUCTIONS.index(loss.reduction), int(loss.normalize), int(loss.unlabelled == -1),
-            *struct.unpack("7q", numbers)]
+def encode(loss: Any) -> list[int]:
+    return _bits(loss._numbers())
 
 
-def decode(fields) -> Options:
+@functools.lru_cache(maxsize=256)
+def encode_margin(loss: Any, nu: float, by_label: bool) -> list[int]:
+    """A margin loss whose boundary is an input."""
+    return _bits((*loss._numbers(), nu, by_label))
+
+
+def decode(fields) -> ContrastiveLoss:
+    """A loss of the contrastive family."""
     fields = [int(field) for field in fields]
-    numbers = struct.unpack("7d", struct.pack("7q", *fields[5:]))
-    return Options(pos_metric=METRICS[fields[0]], neg_metric=METRICS[fields[1]],
-                   reduction=REDUCTIONS[fields[2]], normalize=bool(fields[3]),
-                   unlabelled=-1 if fields[4] else None, **dict(zip(_NUMBERS, numbers)))
+    return ContrastiveLoss._from_numbers(struct.unpack(f"{len(fields)}d",
+                                                       struct.pack(f"{len(fields)}q", *fields)))
+
+
+def is_contrastive(fields) -> bool:
+    return int(fields[0]) == 0  # the kind, first of the numbers
 
 
 def encode_distance(metric: str, normalize: bool) -> list[int]:

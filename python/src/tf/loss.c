@@ -1,41 +1,45 @@
-/* The forms of the loss: a batch, also with weights of rows, pairs, rows and reference. Each gives the value and the gradient of the value, computed in one
- * pass; the gradient of the operation is then NearfarLossScale, a multiplication. */
+/* The forms of a loss: a batch, also with weights of rows, pairs, rows and reference, and a batch and a
+ * reference with the boundary of a margin loss. Each gives the value and the gradient of the value,
+ * computed in one pass; the gradient of the operation is then NearfarLossScale, a multiplication. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "call.h"
+#include "../numbers.h"
 
 /* ---- options -------------------------------------------------------------------------------- */
 
-/* Attribute `loss`: whole numbers, doubles as their bits, so that a float64 margin stays exact. */
-enum { LOSS_INTEGERS = 5, LOSS_DOUBLES = 7, LOSS_FIELDS = LOSS_INTEGERS + LOSS_DOUBLES };
+/* Attribute `loss`: the numbers of a loss as the bits of doubles, so that a float64 margin stays exact;
+ * of a margin loss with its boundary also nu and whether there is a boundary for each label. */
+enum { NU = LOSS_NUMBERS, BY_LABEL, MARGIN_NUMBERS };
 
 typedef struct loss_kernel {
     nf_loss loss;
-    int has_unlabelled;
+    int has_unlabelled, by_label;
+    double nu;
 } loss_kernel;
 
-static void *create(TF_OpKernelConstruction *construction) {
-    int64_t field[LOSS_FIELDS];
-    if (!construction_integers(construction, "loss", field, LOSS_FIELDS)) return NULL;
-    double number[LOSS_DOUBLES];
-    memcpy(number, field + LOSS_INTEGERS, sizeof number);
+static loss_kernel *create_of(TF_OpKernelConstruction *construction, int count) {
+    int64_t field[MARGIN_NUMBERS];
+    if (!construction_integers(construction, "loss", field, count)) return NULL;
+    double number[MARGIN_NUMBERS] = {0};
+    memcpy(number, field, (size_t)count * sizeof *number);
     loss_kernel *kernel = construction_allocate(construction, sizeof *kernel);
     if (kernel == NULL) return NULL;
-    kernel->loss = (nf_loss){.pos_metric = (nf_metric)field[0],
-                             .neg_metric = (nf_metric)field[1],
-                             .reduction = (nf_reduction)field[2],
-                             .normalize = field[3] != 0,
-                             .pos_exponent = number[0],
-                             .neg_exponent = number[1],
-                             .pos_margin = number[2],
-                             .neg_margin = number[3],
-                             .pos_weight = number[4],
-                             .neg_weight = number[5],
-                             .scale = number[6]};
-    kernel->has_unlabelled = field[4] != 0;
+    *kernel = (loss_kernel){.loss = loss_from_numbers(number),
+                            .has_unlabelled = number[LOSS_NUMBER_unlabelled] != 0,
+                            .by_label = number[BY_LABEL] != 0,
+                            .nu = number[NU]};
     return kernel;
+}
+
+static void *create(TF_OpKernelConstruction *construction) {
+    return create_of(construction, LOSS_NUMBERS);
+}
+
+static void *create_margin(TF_OpKernelConstruction *construction) {
+    return create_of(construction, MARGIN_NUMBERS);
 }
 
 static void release(void *kernel) { free(kernel); }
@@ -153,33 +157,96 @@ static void compute_rows(void *object, TF_OpKernelContext *tensorflow) {
     call_end(&call);
 }
 
+/* Inputs of the operations over two sets, from the first on. */
+static int sets_of(tf_call *call, const loss_kernel *kernel, nf_loss_sets *sets) {
+    const void *query_labels, *reference_labels, *query_ids, *reference_ids;
+    nf_matrix query, reference;
+    if (!call_matrix(call, 0, "query", &query) || !call_matrix(call, 1, "reference", &reference) ||
+        !call_vector_of(call, 2, "query_labels", query.rows, 0, &query_labels) ||
+        !call_vector_of(call, 3, "reference_labels", reference.rows, 0, &reference_labels) ||
+        !call_vector_of(call, 4, "query_ids", query.rows, 1, &query_ids) ||
+        !call_vector_of(call, 5, "reference_ids", reference.rows, 1, &reference_ids)) {
+        return 0;
+    }
+    *sets = (nf_loss_sets){
+        .query = query,
+        .reference = reference,
+        .query_labels = {query_labels, query.rows, kernel->has_unlabelled},
+        .reference_labels = {reference_labels, reference.rows, kernel->has_unlabelled},
+        .query_ids = query_ids,
+        .reference_ids = reference_ids};
+    return 1;
+}
+
+static int new_gradients(tf_call *call, const nf_loss_sets *sets, nf_matrix_out out[2]) {
+    const nf_matrix q = sets->query, r = sets->reference;
+    return call_new_matrix(call, 1, q.type, q.rows, q.cols, &out[0]) &&
+           call_new_matrix(call, 2, q.type, r.rows, r.cols, &out[1]);
+}
+
 static void compute_reference(void *object, TF_OpKernelContext *tensorflow) {
     const loss_kernel *kernel = object;
     tf_call call;
-    nf_matrix query, reference;
-    nf_matrix_out query_gradient, reference_gradient;
-    const void *query_labels, *reference_labels, *query_ids, *reference_ids;
+    nf_loss_sets sets;
+    nf_matrix_out gradient[2];
     nf_loss_result result;
-    if (call_begin(&call, tensorflow) && call_matrix(&call, 0, "query", &query) &&
-        call_matrix(&call, 1, "reference", &reference) &&
-        call_vector_of(&call, 2, "query_labels", query.rows, 0, &query_labels) &&
-        call_vector_of(&call, 3, "reference_labels", reference.rows, 0, &reference_labels) &&
-        call_vector_of(&call, 4, "query_ids", query.rows, 1, &query_ids) &&
-        call_vector_of(&call, 5, "reference_ids", reference.rows, 1, &reference_ids) &&
-        call_new_matrix(&call, 1, query.type, query.rows, query.cols, &query_gradient) &&
-        call_new_matrix(&call, 2, query.type, reference.rows, reference.cols,
-                        &reference_gradient)) {
-        nf_loss_sets sets = {
-            .query = query,
-            .reference = reference,
-            .query_labels = {query_labels, query.rows, kernel->has_unlabelled},
-            .reference_labels = {reference_labels, reference.rows, kernel->has_unlabelled},
-            .query_ids = query_ids,
-            .reference_ids = reference_ids};
-        if (call_check(&call, nf_loss_reference(call.context, &kernel->loss, &sets, &result,
-                                                query_gradient, reference_gradient))) {
-            give_value(&call, query.type, result.value);
+    if (call_begin(&call, tensorflow) && sets_of(&call, kernel, &sets) &&
+        new_gradients(&call, &sets, gradient) &&
+        call_check(&call, nf_loss_reference(call.context, &kernel->loss, &sets, &result,
+                                            gradient[0], gradient[1]))) {
+        give_value(&call, sets.query.type, result.value);
+    }
+    call_end(&call);
+}
+
+/* ---- margin losses with their boundary ------------------------------------------------------- */
+
+/* Input i as the boundary, and its gradient as output o. */
+static int beta_of(tf_call *call, const loss_kernel *kernel, int i, int o, nf_margin_beta *beta) {
+    const void *values;
+    void *gradient;
+    size_t count;
+    if (!call_vector(call, i, "beta", &values, &count) ||
+        !call_new_vector(call, o, NF_FLOAT64, count, &gradient)) {
+        return 0;
+    }
+    *beta = (nf_margin_beta){values, count, kernel->nu, gradient, kernel->by_label};
+    return 1;
+}
+
+static void compute_margin(void *object, TF_OpKernelContext *tensorflow) {
+    const loss_kernel *kernel = object;
+    tf_call call;
+    nf_matrix x;
+    nf_matrix_out gradient;
+    nf_margin_beta beta;
+    const void *labels;
+    nf_loss_result result;
+    if (call_begin(&call, tensorflow) && call_matrix(&call, 0, "embeddings", &x) &&
+        call_vector_of(&call, 1, "labels", x.rows, 0, &labels) &&
+        call_new_matrix(&call, 1, x.type, x.rows, x.cols, &gradient) &&
+        beta_of(&call, kernel, 2, 2, &beta)) {
+        nf_labels classes = {labels, x.rows, kernel->has_unlabelled};
+        if (call_check(&call, nf_loss_margin(call.context, &kernel->loss, x, classes, &beta,
+                                             &result, gradient))) {
+            give_value(&call, x.type, result.value);
         }
+    }
+    call_end(&call);
+}
+
+static void compute_margin_reference(void *object, TF_OpKernelContext *tensorflow) {
+    const loss_kernel *kernel = object;
+    tf_call call;
+    nf_loss_sets sets;
+    nf_matrix_out gradient[2];
+    nf_margin_beta beta;
+    nf_loss_result result;
+    if (call_begin(&call, tensorflow) && sets_of(&call, kernel, &sets) &&
+        new_gradients(&call, &sets, gradient) && beta_of(&call, kernel, 6, 3, &beta) &&
+        call_check(&call, nf_loss_margin_reference(call.context, &kernel->loss, &sets, &beta,
+                                                   &result, gradient[0], gradient[1]))) {
+        give_value(&call, sets.query.type, result.value);
     }
     call_end(&call);
 }
@@ -225,6 +292,16 @@ static void shape_two(TF_ShapeInferenceContext *context, TF_Status *status) {
     if (shape_scalar(context, 0, status) && shape_like(context, 1, 0, 2, status)) {
         shape_like(context, 2, 1, 2, status);
     }
+}
+
+static void shape_margin(TF_ShapeInferenceContext *context, TF_Status *status) {
+    shape_one(context, status);
+    if (TF_GetCode(status) == TF_OK) shape_like(context, 2, 2, 1, status);
+}
+
+static void shape_margin_reference(TF_ShapeInferenceContext *context, TF_Status *status) {
+    shape_two(context, status);
+    if (TF_GetCode(status) == TF_OK) shape_like(context, 3, 6, 1, status);
 }
 
 static void shape_scale(TF_ShapeInferenceContext *context, TF_Status *status) {
@@ -283,6 +360,27 @@ const tf_operation operation_loss_reference = {
     shape_two,
     create,
     compute_reference,
+    release};
+
+const tf_operation operation_loss_margin = {
+    "NearfarLossMargin",
+    LIST("x: T", "labels: int64", "beta: double"),
+    LIST("value: T", "gradient: T", "beta_gradient: double"),
+    ATTRIBUTES,
+    shape_margin,
+    create_margin,
+    compute_margin,
+    release};
+
+const tf_operation operation_loss_margin_reference = {
+    "NearfarLossMarginReference",
+    LIST("query: T", "reference: T", "query_labels: int64", "reference_labels: int64",
+         "query_ids: int64", "reference_ids: int64", "beta: double"),
+    LIST("value: T", "query_gradient: T", "reference_gradient: T", "beta_gradient: double"),
+    ATTRIBUTES,
+    shape_margin_reference,
+    create_margin,
+    compute_margin_reference,
     release};
 
 const tf_operation operation_loss_scale = {"NearfarLossScale",
