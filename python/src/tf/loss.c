@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "call.h"
-#include "../numbers.h"
+#include "numbers.h"
 
 /* ---- options -------------------------------------------------------------------------------- */
 
