@@ -1,8 +1,9 @@
 /* A small pthread pool: fork-safe, survives failed thread creation, never allocates in a worker.
  *
- * A loop is a generation number under a mutex; workers take task numbers from an atomic counter.
- * Between loops a worker spins briefly (tournament rounds follow each other within microseconds),
- * then sleeps on a condition variable. */
+ * Loops are numbered; workers take task numbers from an atomic counter. A worker may join a loop while
+ * it is open; the caller closes it when no task is left and waits for the workers inside only, so one
+ * that a busy machine has not woken yet delays nobody. Between loops a worker spins briefly (steps of
+ * a training loop follow each other closely), then sleeps on a condition variable. */
 #define _GNU_SOURCE
 #include "base/pool.h"
 
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #define NF_SPIN 2000
+#define NF_OPEN 1u
 #define NF_STACK_SIZE (256 * 1024)
 
 typedef struct nf_worker {
@@ -25,8 +27,8 @@ struct nf_pool {
     int workers; /* threads running, without the caller */
     pthread_mutex_t mutex;
     pthread_cond_t start, finish;
-    atomic_uint generation;
-    atomic_int busy; /* workers still in the current loop */
+    atomic_uint loop;  /* twice its number, and NF_OPEN while workers may join it */
+    atomic_int inside; /* workers that run tasks of it, or look whether they may */
     bool stop;
     nf_task_fn task;
     void *argument;
@@ -53,14 +55,16 @@ static inline void relax(void) {
 #endif
 }
 
-/* Wait for a generation other than `seen`; returns false when the pool stops. */
+/* Wait for a loop other than `seen`, which has NF_OPEN set; returns false when the pool stops. */
 static bool wait_for_loop(nf_pool *pool, unsigned seen) {
     for (int spin = 0; spin < NF_SPIN; spin++) {
-        if (atomic_load_explicit(&pool->generation, memory_order_acquire) != seen) break;
+        if ((atomic_load_explicit(&pool->loop, memory_order_acquire) | NF_OPEN) != seen) break;
         relax();
     }
     pthread_mutex_lock(&pool->mutex);
-    while (atomic_load(&pool->generation) == seen) pthread_cond_wait(&pool->start, &pool->mutex);
+    while ((atomic_load(&pool->loop) | NF_OPEN) == seen && !pool->stop) {
+        pthread_cond_wait(&pool->start, &pool->mutex);
+    }
     bool go = !pool->stop;
     pthread_mutex_unlock(&pool->mutex);
     return go;
@@ -70,11 +74,14 @@ static void *worker_main(void *argument) {
     nf_worker *self = argument;
     nf_pool *pool = self->pool;
     nf_fp_default(); /* a new thread inherits its creator's control word */
-    unsigned seen = 0;
+    unsigned seen = NF_OPEN;
     while (wait_for_loop(pool, seen)) {
-        seen = atomic_load(&pool->generation);
-        run_tasks(pool, self->number);
-        if (atomic_fetch_sub(&pool->busy, 1) == 1) {
+        /* First inside, then the look: a loop seen open cannot end without this worker. */
+        atomic_fetch_add(&pool->inside, 1);
+        const unsigned loop = atomic_load(&pool->loop);
+        seen = loop | NF_OPEN;
+        if (loop == seen) run_tasks(pool, self->number);
+        if (atomic_fetch_sub(&pool->inside, 1) == 1) {
             pthread_mutex_lock(&pool->mutex);
             pthread_cond_signal(&pool->finish);
             pthread_mutex_unlock(&pool->mutex);
@@ -135,6 +142,24 @@ static nf_status run_alone(nf_context *context, size_t count, uint64_t units, nf
     return nf_progress_status(context);
 }
 
+/* Let the workers in; what they read is in place. */
+static void open_loop(nf_pool *pool) {
+    pthread_mutex_lock(&pool->mutex);
+    atomic_store(&pool->loop, (atomic_load(&pool->loop) + 2) | NF_OPEN);
+    pthread_cond_broadcast(&pool->start);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+/* Let no more in and wait for those inside. */
+static void close_loop(nf_pool *pool) {
+    atomic_fetch_and(&pool->loop, ~NF_OPEN);
+    for (int spin = 0; spin < NF_SPIN && atomic_load(&pool->inside) > 0; spin++) relax();
+    if (atomic_load(&pool->inside) == 0) return;
+    pthread_mutex_lock(&pool->mutex);
+    while (atomic_load(&pool->inside) > 0) pthread_cond_wait(&pool->finish, &pool->mutex);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
 nf_status nf_parallel(nf_context *context, size_t count, bool wake, uint64_t units, nf_task_fn task,
                       void *argument) {
     nf_pool *pool = wake && count > 1 && context->threads > 1 ? pool_get(context) : NULL;
@@ -146,11 +171,7 @@ nf_status nf_parallel(nf_context *context, size_t count, bool wake, uint64_t uni
     pool->count = count;
     pool->cancelled = &context->cancelled;
     atomic_store(&pool->next, 0);
-    atomic_store(&pool->busy, pool->workers);
-    pthread_mutex_lock(&pool->mutex);
-    atomic_fetch_add(&pool->generation, 1);
-    pthread_cond_broadcast(&pool->start);
-    pthread_mutex_unlock(&pool->mutex);
+    open_loop(pool);
 
     size_t counted = 0; /* tasks of all workers, as the shared counter shows them */
     for (;;) {
@@ -162,10 +183,7 @@ nf_status nf_parallel(nf_context *context, size_t count, bool wake, uint64_t uni
         counted = i + 1;
     }
     if (units > 0) nf_progress_add(context, units * (count - counted));
-    for (int spin = 0; spin < NF_SPIN && atomic_load(&pool->busy) > 0; spin++) relax();
-    pthread_mutex_lock(&pool->mutex);
-    while (atomic_load(&pool->busy) > 0) pthread_cond_wait(&pool->finish, &pool->mutex);
-    pthread_mutex_unlock(&pool->mutex);
+    close_loop(pool);
     return nf_progress_status(context);
 }
 
@@ -175,7 +193,6 @@ void nf_pool_free(nf_context *context) {
     if (pool != NULL && pool->owner == getpid()) {
         pthread_mutex_lock(&pool->mutex);
         pool->stop = true;
-        atomic_fetch_add(&pool->generation, 1);
         pthread_cond_broadcast(&pool->start);
         pthread_mutex_unlock(&pool->mutex);
         for (int i = 0; i < pool->workers; i++) pthread_join(pool->worker[i].thread, NULL);
