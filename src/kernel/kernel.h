@@ -1,8 +1,8 @@
 /* The kernel table: what the engine asks of an instruction set.
  *
- * One body (products.inc, rows.inc, contrast.inc, softmax.inc) is compiled per element type and
- * instruction set in its own unit; every operation sequence is fixed, so all of them give the same bits. Pointers are to the
- * table's element type T (float or double). L = NF_LINE / sizeof(T) elements make one line.
+ * One body (the .inc files) is compiled per element type and instruction set in its own unit; every
+ * operation sequence is fixed, so all of them give the same bits. Pointers are to the table's element
+ * type T (float or double). L = NF_LINE / sizeof(T) elements make one line.
  */
 #ifndef NF_KERNEL_KERNEL_H
 #define NF_KERNEL_KERNEL_H
@@ -111,6 +111,30 @@ typedef struct nf_softmax_anchors {
     void *shift[2], *factor[2], *constant[2];
 } nf_softmax_anchors;
 
+/* A loss whose terms are positive pairs (i, j) of anchor i, L the log sum of a row's negatives:
+ *   phi = log(1 + exp(L_i - z(t))), z(t) = scale t + shift, or, if lifted,
+ *   phi = max(0, J)^2 / 2, J = log(exp(L_i) + exp(L_j)) + t - margin */
+typedef struct nf_positive_rule {
+    bool lifted;
+    double scale, shift, margin;
+} nf_positive_rule;
+
+/* T of every row of a set: L, and the weight of its terms, 0 if it is no anchor. Columns are read to
+ * whole lines. */
+typedef struct nf_positive_ends {
+    const void *log_sum, *weight;
+} nf_positive_ends;
+
+typedef struct nf_positive_job {
+    const nf_positive_rule *rule;
+    const nf_softmax_tile *tile;
+    nf_positive_ends rows, columns;
+    /* Terms only, added to: sums of phi of a row's pairs, and of the weighted dphi/dL of its L in both
+     * roles of its pairs. col_term NULL: not wanted. */
+    double *row_term, *row_pull, *col_term, *col_pull;
+    uint64_t pairs, active[2]; /* number of pairs; of terms > 0 of rows and of columns */
+} nf_positive_job;
+
 typedef void (*nf_add_fn)(void *out, size_t ldo, const void *weights, size_t row_step, size_t step,
                           const void *x, size_t ldx, const void *b, size_t ldb,
                           const uint32_t *index, size_t rows, size_t n, size_t d);
@@ -204,6 +228,11 @@ typedef struct nf_kernels {
      * as one (NULL: it is none); 0 for pairs not valid and sides that are off. */
     void (*softmax_weights)(const nf_softmax *softmax, const nf_softmax_tile *tile,
                             const nf_softmax_anchors *rows, const nf_softmax_anchors *columns);
+
+    /* Terms of the tile's positive pairs, or their slopes, of the row as an anchor and the column as
+     * one, over what softmax_weights left. */
+    void (*positive_terms)(nf_positive_job *job);
+    void (*positive_slopes)(const nf_positive_job *job);
 } nf_kernels;
 
 /* The table of the context's instruction set. */

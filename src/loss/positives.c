@@ -2,8 +2,7 @@
  *
  *   nt-xent  phi_ij = softplus(L_i - z_ij),  L_i the log sum of exp(z) over the negatives of i
  *   lifted   phi_ij = max(0, J_ij)^2 / 2,    J_ij = log(e^L_i + e^L_j) + t_ij - pos_margin
- *
- * Everything a pair needs is in double; positives are few beside negatives. */
+ */
 #include <math.h>
 #include <string.h>
 
@@ -42,108 +41,72 @@ nf_positive nf_positive_term(const nf_loss *loss, const nf_softmax *softmax, dou
                                         : nt_xent(&softmax->side[NF_NEGATIVE], t, anchor_log);
 }
 
-static nf_positive evaluate(const nf_softmax_state *state, double t, double anchor_log,
-                            double other_log) {
-    return nf_positive_term(state->job->loss, &state->softmax, t, anchor_log, other_log);
-}
-
 /* ---- the positives of a strip ------------------------------------------------------------------ */
 
-static double t_at(const nf_strip *strip, size_t at) {
-    return strip->type == NF_FLOAT32 ? (double)((const float *)strip->t)[at]
-                                     : ((const double *)strip->t)[at];
+static nf_positive_job job_of(const nf_softmax_state *state, const nf_softmax_tile *tile) {
+    return (nf_positive_job){.rule = &state->positive,
+                             .tile = tile,
+                             .rows = state->own->end,
+                             .columns = state->other->end};
 }
 
-static void add_term(const nf_positive *positive, const nf_anchors *anchors, size_t row,
-                     nf_term_sums *sums) {
-    anchors->term[row] += positive->value;
-    sums->value += anchors->share[row] * positive->value;
-    sums->terms++;
-    sums->active += positive->value > 0;
-}
-
-/* Row r as anchor, and with the roles exchanged where the columns are anchors too; sums are of terms
- * that start from the row, and from the column where the pair is not met again. */
-static void gather_row(const nf_softmax_state *state, const nf_strip *strip, size_t r,
-                       nf_term_sums *sums) {
-    const nf_anchors *own = state->own, *other = state->other;
-    const size_t row = strip->i + r;
-    size_t first, stop;
-    nf_strip_positives(strip, r, &first, &stop);
-    for (size_t c = first; c < stop; c++) {
-        const size_t at = r * strip->ld + c, column = strip->j + c;
-        if (strip->skip != NULL && strip->skip[at] != 0) continue;
-        const double t = t_at(strip, at);
-        if (own->anchor) {
-            nf_positive p = evaluate(state, t, own->log_sum[row], other->log_sum[column]);
-            add_term(&p, own, row, sums);
-            own->pull[row] += own->weight[row] * p.pull[0];
-            if (strip->mirrored) other->pull[column] += own->weight[row] * p.pull[1];
-        }
-        if (!other->anchor) continue;
-        nf_positive p = evaluate(state, t, other->log_sum[column], own->log_sum[row]);
-        own->pull[row] += other->weight[column] * p.pull[1];
-        if (!strip->mirrored) continue;
-        add_term(&p, other, column, sums);
-        other->pull[column] += other->weight[column] * p.pull[0];
-    }
-}
-
+/* Terms start from the row, and from the column where the pair is not met again. */
 static int gather_strip(void *user, const nf_strip *strip) {
     const nf_softmax_state *state = user;
-    for (size_t r = 0; r < strip->rows; r++) {
-        gather_row(state, strip, r, &state->block[strip->block]);
+    const nf_anchors *own = state->own, *other = state->other;
+    const nf_softmax_tile tile = nf_softmax_tile_of(strip);
+    nf_term_sums *sums = &state->block[strip->block];
+    nf_positive_job job = job_of(state, &tile);
+    job.row_term = own->term + strip->i;
+    job.row_pull = own->pull + strip->i;
+    if (strip->mirrored) {
+        job.col_term = other->term + strip->j;
+        job.col_pull = other->pull + strip->j;
+    }
+    state->kernels->positive_terms(&job);
+    if (own->anchor) {
+        sums->terms += job.pairs;
+        sums->active += job.active[0];
+    }
+    if (strip->mirrored && other->anchor) {
+        sums->terms += job.pairs;
+        sums->active += job.active[1];
     }
     return 0;
 }
 
 void nf_positives_slopes(const nf_softmax_state *state, const nf_strip *strip) {
-    const nf_anchors *own = state->own, *other = state->other;
-    for (size_t r = 0; r < strip->rows; r++) {
-        const size_t row = strip->i + r;
-        size_t first, stop;
-        nf_strip_positives(strip, r, &first, &stop);
-        for (size_t c = first; c < stop; c++) {
-            const size_t at = r * strip->ld + c, column = strip->j + c;
-            if (strip->skip != NULL && strip->skip[at] != 0) continue;
-            const double t = t_at(strip, at);
-            double slope = 0;
-            if (own->anchor) {
-                slope += own->weight[row] *
-                         evaluate(state, t, own->log_sum[row], other->log_sum[column]).slope;
-            }
-            if (other->anchor) {
-                slope += other->weight[column] *
-                         evaluate(state, t, other->log_sum[column], own->log_sum[row]).slope;
-            }
-            if (strip->type == NF_FLOAT32) {
-                ((float *)strip->slope)[at] = (float)slope;
-            } else {
-                ((double *)strip->slope)[at] = slope;
-            }
-        }
-    }
+    const nf_softmax_tile tile = nf_softmax_tile_of(strip);
+    const nf_positive_job job = job_of(state, &tile);
+    state->kernels->positive_slopes(&job);
 }
 
 /* ---- the pass --------------------------------------------------------------------------------- */
 
+/* Of every term of the row in the value, up to `common`. */
+static double share_of(const nf_softmax_state *state, const nf_anchors *side, size_t r) {
+    const double positives = side->stats[NF_POSITIVE][r].pairs;
+    if (!side->anchor) return 0;
+    return state->job->loss->reduction == NF_REDUCE_MEAN_ANCHORS && positives > 0 ? 1 / positives
+                                                                                  : 1;
+}
+
 static nf_status prepare(nf_context *context, const nf_softmax_state *state, nf_anchors *side) {
-    nf_status status =
-        nf_scratch(context, &side->log_sum, side->count, 5 * sizeof(double), "anchors");
+    /* Columns are read to whole lines from any block's start. */
+    const size_t element = nf_type_size(state->type);
+    const size_t bytes = nf_round_up((side->count + NF_BLOCK_ROWS) * element, NF_ALIGNMENT);
+    unsigned char *ends;
+    nf_status status = nf_scratch(context, &side->pull, side->count, 2 * sizeof(double), "anchors");
+    if (status == NF_OK) status = nf_scratch(context, &ends, 2, bytes, "anchors");
     if (status != NF_OK) return status;
-    side->weight = side->log_sum + side->count;
-    side->pull = side->weight + side->count;
-    side->share = side->pull + side->count;
-    side->term = side->share + side->count;
+    memset(ends, 0, 2 * bytes);
+    side->end = (nf_positive_ends){ends, ends + bytes};
+    side->term = side->pull + side->count;
     for (size_t r = 0; r < side->count; r++) {
-        const double positives = side->stats[NF_POSITIVE][r].pairs;
-        side->log_sum[r] = nf_log_sum(&side->stats[NF_NEGATIVE][r]);
-        side->share[r] = side->anchor ? 1 : 0;
-        if (state->job->loss->reduction == NF_REDUCE_MEAN_ANCHORS && positives > 0) {
-            side->share[r] /= positives;
-        }
-        side->weight[r] = side->share[r];
-        if (side->anchor) side->weight[r] *= nf_upstream_of(state->job->rows, state->job->a, r);
+        double weight = share_of(state, side, r);
+        if (side->anchor) weight *= nf_upstream_of(state->job->rows, state->job->a, r);
+        nf_set_number(state->type, ends, r, nf_log_sum(&side->stats[NF_NEGATIVE][r]));
+        nf_set_number(state->type, ends + bytes, r, weight);
         side->pull[r] = side->term[r] = 0;
     }
     return NF_OK;
@@ -166,7 +129,6 @@ static nf_status gather(nf_context *context, nf_softmax_state *state, int s) {
     state->result.tiles_total += pass.tiles;
     state->result.tiles_skipped += pass.tiles_skipped;
     for (size_t b = 0; b < blocks && status == NF_OK; b++) {
-        state->total.value += state->block[b].value;
         state->total.terms += state->block[b].terms;
         state->total.active += state->block[b].active;
     }
@@ -174,13 +136,22 @@ static nf_status gather(nf_context *context, nf_softmax_state *state, int s) {
 }
 
 nf_status nf_positives_gather(nf_context *context, nf_softmax_state *state) {
+    const nf_softmax_side *negative = &state->softmax.side[NF_NEGATIVE];
+    const nf_anchors *anchors = &state->side[0];
     nf_status status = NF_OK;
+    state->positive = (nf_positive_rule){.lifted = state->job->loss->kind == NF_KIND_LIFTED,
+                                         .scale = negative->scale,
+                                         .shift = negative->shift,
+                                         .margin = state->job->loss->pos_margin};
     for (int s = 0; s < state->sets && status == NF_OK; s++) {
         status = prepare(context, state, &state->side[s]);
     }
     if (status == NF_OK) status = gather(context, state, 0);
     if (status == NF_OK && state->sets == 2 && state->job->loss->kind == NF_KIND_LIFTED) {
         status = gather(context, state, 1);
+    }
+    for (size_t r = 0; status == NF_OK && r < anchors->count; r++) {
+        state->total.value += share_of(state, anchors, r) * anchors->term[r];
     }
     return status;
 }

@@ -46,7 +46,7 @@ nf_softmax nf_softmax_exponents(const nf_loss *loss) {
 
 /* ---- statistics ------------------------------------------------------------------------------- */
 
-static nf_softmax_tile tile_of(const nf_strip *strip) {
+nf_softmax_tile nf_softmax_tile_of(const nf_strip *strip) {
     return (nf_softmax_tile){.t = strip->t,
                              .slope = strip->slope,
                              .ld = strip->ld,
@@ -70,7 +70,7 @@ static nf_softmax sides_of(const nf_softmax_state *state, const nf_strip *strip)
 
 static int stats_strip(void *user, const nf_strip *strip) {
     const nf_softmax_state *state = user;
-    const nf_softmax_tile tile = tile_of(strip);
+    const nf_softmax_tile tile = nf_softmax_tile_of(strip);
     const nf_softmax softmax = sides_of(state, strip);
     nf_softmax_row *const stats[2] = {state->own->stats[0] + strip->i,
                                       state->own->stats[1] + strip->i};
@@ -125,20 +125,12 @@ static nf_status gather_stats(nf_context *context, nf_softmax_state *state) {
 
 /* ---- terms ------------------------------------------------------------------------------------ */
 
-static void set_number(nf_type type, void *values, size_t at, double value) {
-    if (type == NF_FLOAT32) {
-        ((float *)values)[at] = (float)value;
-    } else {
-        ((double *)values)[at] = value;
-    }
-}
-
 static void store_numbers(const nf_softmax_state *state, nf_anchors *side, size_t r,
                           const nf_anchor_numbers *numbers, double weight) {
     for (int s = NF_NEGATIVE; s <= NF_POSITIVE; s++) {
-        set_number(state->type, side->number.shift[s], r, numbers->shift[s]);
-        set_number(state->type, side->number.factor[s], r, weight * numbers->factor[s]);
-        set_number(state->type, side->number.constant[s], r, weight * numbers->constant[s]);
+        nf_set_number(state->type, side->number.shift[s], r, numbers->shift[s]);
+        nf_set_number(state->type, side->number.factor[s], r, weight * numbers->factor[s]);
+        nf_set_number(state->type, side->number.constant[s], r, weight * numbers->constant[s]);
     }
 }
 
@@ -234,7 +226,7 @@ static const nf_tiled_side *rows_of(const nf_softmax_state *state, int s) {
 
 static int weights_strip(void *user, const nf_strip *strip) {
     const nf_softmax_state *state = user;
-    const nf_softmax_tile tile = tile_of(strip);
+    const nf_softmax_tile tile = nf_softmax_tile_of(strip);
     nf_softmax softmax = sides_of(state, strip);
     if (state->of_pairs) softmax.side[NF_POSITIVE].on = false;
     /* Rows and columns that are no anchors have no numbers but those a pair loss gave them. */

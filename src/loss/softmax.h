@@ -18,14 +18,12 @@ typedef struct nf_anchors {
     nf_softmax_row *stats[2];  /* (count) */
     nf_softmax_anchors number; /* of the element type */
     /* Losses whose terms are positive pairs (positives.c): */
-    double *log_sum; /* of the negatives' exp(z); -INFINITY without any */
-    double *share;   /* of every term of the row in the value, up to `common` */
-    double *weight;  /* the same in the gradient */
-    double *pull;    /* derivative of the loss with respect to log_sum */
-    double *term;    /* the row's terms, summed; NULL where the loss has none */
+    nf_positive_ends end; /* log sum of the negatives' exp(z), -INFINITY without any, and weight of
+                             every term of the row in the gradient */
+    double *pull;         /* derivative of the loss with respect to the log sum */
+    double *term;         /* the row's terms, summed; NULL where the loss has none */
 } nf_anchors;
 
-/* Sums over the terms of a block of rows. */
 typedef struct nf_term_sums {
     double value; /* weighted */
     uint64_t terms, active;
@@ -39,8 +37,10 @@ typedef struct nf_softmax_state {
     bool of_pairs; /* terms are positive pairs, not anchors */
     int sets;      /* 1 within one set, else 2 */
     nf_anchors side[2];
-    nf_anchors *own, *other; /* of the pass that runs */
-    nf_term_sums *block, total;
+    nf_anchors *own, *other;   /* of the pass that runs */
+    nf_positive_rule positive; /* of positives.c */
+    nf_term_sums *block;       /* (blocks) counts */
+    nf_term_sums total;
     double common; /* factor of value and gradient */
     nf_loss_result result;
 } nf_softmax_state;
@@ -58,6 +58,15 @@ void nf_softmax_write_terms(const nf_softmax_state *state);
 
 /* The sides' exponents, of every kind. */
 nf_softmax nf_softmax_exponents(const nf_loss *loss);
+
+/* values[at] = value, in T */
+static inline void nf_set_number(nf_type type, void *values, size_t at, double value) {
+    if (type == NF_FLOAT32) {
+        ((float *)values)[at] = (float)value;
+    } else {
+        ((double *)values)[at] = value;
+    }
+}
 
 double nf_log_sum(const nf_softmax_row *row);
 
@@ -80,9 +89,11 @@ nf_positive nf_positive_term(const nf_loss *loss, const nf_softmax *softmax, dou
 /* Losses that compare positives with negatives have no term when either is missing. */
 bool nf_softmax_has_terms(const nf_loss *loss, const uint64_t pairs[2]);
 
-/* positives.c: log_sum, share and weight are made, then the terms of all positive pairs with `pull`. */
+/* positives.c: ends are made, then the terms of all positive pairs with `pull`. */
 nf_status nf_positives_gather(nf_context *context, nf_softmax_state *state) NF_MUST_USE;
 /* Slopes of the strip's positive pairs. */
 void nf_positives_slopes(const nf_softmax_state *state, const nf_strip *strip);
+
+nf_softmax_tile nf_softmax_tile_of(const nf_strip *strip);
 
 #endif
