@@ -41,8 +41,8 @@ typedef struct cli_command {
     const char *name;
     unsigned bit;
     const char *summary;        /* one line */
-    const char *usage[6];       /* forms, without the name of the program; NULL ends */
-    cli_example examples[6];    /* line NULL ends */
+    const char *usage[8];       /* forms, without the name of the program; NULL ends */
+    cli_example examples[8];    /* line NULL ends */
     const char *details;        /* paragraphs, or NULL */
     bool shows_loss;            /* --help prints the formulas of the loss */
     size_t operands;            /* at most */

@@ -94,7 +94,9 @@ const cli_command cli_commands[] = {
                "pairs --labels FILE --all positive|negative|both -o PAIRS.npy",
                "pairs --labels FILE -n N [--positive-fraction F] -o PAIRS.npz|PAIRS.npy",
                "pairs --labels FILE -n N --data X --left L.npy --right R.npy --same S.npy",
-               "pairs --labels FILE --mine hard --data X [--k K] -o PAIRS.npz|PAIRS.npy"},
+               "pairs --labels FILE --mine hard --data X [--k K] -o PAIRS.npz|PAIRS.npy",
+               "pairs --labels FILE --mine HOW --data X [--reference R --reference-labels FILE] -o "
+               "PAIRS|TRIPLETS.npz"},
      .examples = {{"nearfar pairs --labels y.npy", "classes, and how many pairs there are"},
                   {"nearfar pairs --labels y.npy --all positive -o positive.npy",
                    "indices of every pair with one label"},
@@ -104,7 +106,9 @@ const cli_command cli_commands[] = {
                    "--same s.npy",
                    "left, right and same arrays for a framework that is fed pairs"},
                   {"nearfar pairs --labels y.npy --mine hard --data emb.npy --k 20 -o hard.npz",
-                   "20 nearest rows of other labels for every row"}},
+                   "20 nearest rows of other labels for every row"},
+                  {"nearfar pairs --labels y.npy --mine semi-hard --data emb.npy -o triplets.npz",
+                   "triplets whose negative is a little farther than the positive"}},
      .details =
          "A pair (i, j) has i < j; it is positive when both rows have one label. An .npy holds "
          "int64 rows i, j, same; an .npz holds i, j, same and weight.\n"
@@ -113,10 +117,15 @@ const cli_command cli_commands[] = {
          "of "
          "the pair, makes the weighted mean over the drawn pairs an unbiased estimate of the mean "
          "over all.\n"
-         "Mining takes, for every row, the --range-max nearest rows of other labels, keeps those "
+         "--mine hard takes, for every row, the --range-max nearest rows of other labels, keeps "
+         "those "
          "that pass the filters, leaves out the nearest --range-min and takes K of the rest; the "
          "similarity of rows at distance t is 1 - t for cosine and -t for other metrics. Two rows "
-         "may find each other, and then stand in the list as (i, j) and as (j, i).",
+         "may find each other, and then stand in the list as (i, j) and as (j, i).\n"
+         "pair-margin and multi-similarity give pairs; batch-hard, easy-positive, triplet-margin, "
+         "semi-hard and distance-weighted give triplets: an .npz holds anchor, positive and "
+         "negative, an .npy int64 rows of the three. With --reference anchors are rows of --data, "
+         "all others rows of the reference set.",
      .operands = 0,
      .run = cli_run_pairs},
     {.name = "distances",

@@ -51,9 +51,15 @@ int cli_resolve_loss(cli *app, nf_reduction base, nf_loss *loss);
 void cli_json_loss(json_t *object, const nf_loss *loss);
 const char *cli_loss_name(const cli *app);
 
-/* Options of pairs --mine: they fit together; their values over the library's defaults. */
+/* Options of pairs --mine: they fit together. */
 int cli_check_mining(cli *app);
-nf_mine_hard_options cli_mining(const cli *app);
+/* Whether a seed changes what is mined. */
+bool cli_mines_at_random(const cli *app);
+/* Whether triplets are to be written. */
+bool cli_writes_triplets(const cli *app);
+/* Mine data, against the reference set with --reference; ids may be NULL. */
+nf_status cli_mine(const cli *app, const cli_rows *data, const cli_rows *reference,
+                   const nf_array *ids, const nf_array *reference_ids, nf_mined **mined);
 
 /* Options of distances that several subcommands share. */
 nf_distance_options cli_distance_options(const cli *app);

@@ -1,35 +1,43 @@
-/* Options of nearfar pairs --mine. */
+/* Options of nearfar pairs --mine, and the call they ask for. */
 #include "data.h"
 
-static const cli_option_id mining[] = {OPT_MINE_K,       OPT_MINE_POSITIVES,  OPT_MINE_RANDOM,
-                                       OPT_MINE_METRIC,  OPT_MINE_NORMALIZE,  OPT_RANGE_MIN,
-                                       OPT_RANGE_MAX,    OPT_ABSOLUTE_MARGIN, OPT_RELATIVE_MARGIN,
-                                       OPT_MIN_DISTANCE, OPT_MAX_DISTANCE};
+/* What --mine names: hard, then the miners of the library. */
+enum { HARD = 0 };
+static size_t choice(const cli *app) { return cli_get(app, OPT_MINE)->choice; }
+static nf_miner miner_of(const cli *app) { return (nf_miner)(choice(app) - 1); }
 
-int cli_check_mining(cli *app) {
-    if (!cli_given(app, OPT_MINE)) {
-        for (size_t i = 0; i < sizeof mining / sizeof *mining; i++) {
-            if (!cli_given(app, mining[i])) continue;
-            return cli_fail(app, CLI_USAGE, "--%s goes with --mine hard, which is missing",
-                            cli_options[mining[i]].name);
-        }
-        return CLI_OK;
-    }
-    if (cli_given(app, OPT_ALL_PAIRS) || cli_given(app, OPT_COUNT)) {
-        return cli_fail(app, CLI_USAGE, "--mine and --%s exclude each other: keep one",
-                        cli_given(app, OPT_COUNT) ? "count" : "all");
-    }
-    if (!cli_given(app, OPT_GATHER)) {
-        return cli_fail(app, CLI_USAGE, "--mine looks at the rows of --data, which is missing");
-    }
-    const nf_mine_hard_options options = cli_mining(app);
-    if (options.range_max > 0 && options.range_max < options.range_min + options.negatives) {
-        return cli_fail(app, CLI_USAGE,
-                        "--range-max is %zu: it must be at least --range-min %zu + --k %zu",
-                        options.range_max, options.range_min, options.negatives);
-    }
-    return CLI_OK;
-}
+#define OF_HARD (1u << HARD)
+#define OF(miner) (1u << (NF_MINE_##miner + 1))
+#define OF_ALL (~0u)
+#define OF_TRIPLETS                                                            \
+    (OF(BATCH_HARD) | OF(EASY_POSITIVE) | OF(TRIPLET_MARGIN) | OF(SEMI_HARD) | \
+     OF(DISTANCE_WEIGHTED))
+
+static const struct {
+    cli_option_id option;
+    unsigned takes;
+} mining[] = {{OPT_MINE_METRIC, OF_ALL & ~OF(DISTANCE_WEIGHTED)},
+              {OPT_MINE_NORMALIZE, OF_ALL},
+              {OPT_MINE_NO_NORMALIZE, OF_ALL & ~OF(DISTANCE_WEIGHTED)},
+              {OPT_REFERENCE, OF_ALL},
+              {OPT_MINE_AS, OF_TRIPLETS},
+              {OPT_MINE_K, OF_HARD},
+              {OPT_MINE_POSITIVES, OF_HARD},
+              {OPT_MINE_RANDOM, OF_HARD},
+              {OPT_RANGE_MIN, OF_HARD},
+              {OPT_RANGE_MAX, OF_HARD},
+              {OPT_ABSOLUTE_MARGIN, OF_HARD},
+              {OPT_RELATIVE_MARGIN, OF_HARD},
+              {OPT_MIN_DISTANCE, OF_HARD},
+              {OPT_MAX_DISTANCE, OF_HARD},
+              {OPT_MINE_POS_MARGIN, OF(PAIR_MARGIN)},
+              {OPT_MINE_NEG_MARGIN, OF(PAIR_MARGIN)},
+              {OPT_MINE_EPSILON, OF(MULTI_SIMILARITY)},
+              {OPT_MINE_MARGIN, OF(TRIPLET_MARGIN) | OF(SEMI_HARD)},
+              {OPT_VIOLATION, OF(TRIPLET_MARGIN)},
+              {OPT_CUTOFF, OF(DISTANCE_WEIGHTED)},
+              {OPT_NONZERO_LOSS_CUTOFF, OF(DISTANCE_WEIGHTED)},
+              {OPT_PER_ANCHOR, OF(DISTANCE_WEIGHTED)}};
 
 static void read_number(const cli *app, cli_option_id id, double *number) {
     if (cli_given(app, id)) *number = cli_get(app, id)->number;
@@ -39,12 +47,17 @@ static void read_size(const cli *app, cli_option_id id, size_t *size) {
     if (cli_given(app, id)) *size = (size_t)cli_get(app, id)->integer;
 }
 
-nf_mine_hard_options cli_mining(const cli *app) {
-    nf_mine_hard_options options = nf_mine_hard_defaults();
+static void read_rows(const cli *app, nf_metric *metric, int *normalize) {
     if (cli_given(app, OPT_MINE_METRIC)) {
-        options.metric = (nf_metric)cli_get(app, OPT_MINE_METRIC)->choice;
+        *metric = (nf_metric)cli_get(app, OPT_MINE_METRIC)->choice;
     }
-    options.normalize = cli_given(app, OPT_MINE_NORMALIZE);
+    if (cli_given(app, OPT_MINE_NORMALIZE)) *normalize = 1;
+    if (cli_given(app, OPT_MINE_NO_NORMALIZE)) *normalize = 0;
+}
+
+static nf_mine_hard_options hard_options(const cli *app) {
+    nf_mine_hard_options options = nf_mine_hard_defaults();
+    read_rows(app, &options.metric, &options.normalize);
     options.random = cli_given(app, OPT_MINE_RANDOM);
     read_size(app, OPT_MINE_K, &options.negatives);
     read_size(app, OPT_MINE_POSITIVES, &options.positives);
@@ -56,4 +69,103 @@ nf_mine_hard_options cli_mining(const cli *app) {
     read_number(app, OPT_MAX_DISTANCE, &options.max_distance);
     if (cli_given(app, OPT_SEED)) options.seed = cli_get(app, OPT_SEED)->integer;
     return options;
+}
+
+static nf_mine_options miner_options(const cli *app) {
+    nf_mine_options options = nf_mine_defaults(miner_of(app));
+    read_rows(app, &options.metric, &options.normalize);
+    read_number(app, OPT_MINE_POS_MARGIN, &options.pos_margin);
+    read_number(app, OPT_MINE_NEG_MARGIN, &options.neg_margin);
+    read_number(app, OPT_MINE_EPSILON, &options.epsilon);
+    read_number(app, OPT_MINE_MARGIN, &options.margin);
+    read_number(app, OPT_CUTOFF, &options.cutoff);
+    read_number(app, OPT_NONZERO_LOSS_CUTOFF, &options.nonzero_loss_cutoff);
+    read_size(app, OPT_PER_ANCHOR, &options.per_anchor);
+    if (cli_given(app, OPT_VIOLATION)) {
+        options.violation = (nf_violation)cli_get(app, OPT_VIOLATION)->choice;
+    }
+    if (cli_given(app, OPT_SEED)) options.seed = cli_get(app, OPT_SEED)->integer;
+    return options;
+}
+
+/* ---- usage ---- */
+
+static int check_options(cli *app) {
+    for (size_t i = 0; i < sizeof mining / sizeof *mining; i++) {
+        if (!cli_given(app, mining[i].option)) continue;
+        const char *name = cli_options[mining[i].option].name;
+        if (!cli_given(app, OPT_MINE)) {
+            return cli_fail(app, CLI_USAGE, "--%s goes with --mine, which is missing", name);
+        }
+        if ((mining[i].takes >> choice(app) & 1) != 0) continue;
+        return cli_fail(app, CLI_USAGE, "--%s does not go with --mine %s", name,
+                        cli_get(app, OPT_MINE)->text);
+    }
+    if (cli_given(app, OPT_MINE_NORMALIZE) && cli_given(app, OPT_MINE_NO_NORMALIZE)) {
+        return cli_fail(app, CLI_USAGE, "--normalize and --no-normalize exclude each other");
+    }
+    return cli_check_reference(app);
+}
+
+static int check_range(cli *app) {
+    const nf_mine_hard_options options = hard_options(app);
+    if (options.range_max == 0 || options.range_max >= options.range_min + options.negatives) {
+        return CLI_OK;
+    }
+    return cli_fail(app, CLI_USAGE,
+                    "--range-max is %zu: it must be at least --range-min %zu + --k %zu",
+                    options.range_max, options.range_min, options.negatives);
+}
+
+int cli_check_mining(cli *app) {
+    int code = check_options(app);
+    if (code != CLI_OK || !cli_given(app, OPT_MINE)) return code;
+    if (cli_given(app, OPT_ALL_PAIRS) || cli_given(app, OPT_COUNT)) {
+        return cli_fail(app, CLI_USAGE, "--mine and --%s exclude each other: keep one",
+                        cli_given(app, OPT_COUNT) ? "count" : "all");
+    }
+    if (!cli_given(app, OPT_GATHER)) {
+        return cli_fail(app, CLI_USAGE, "--mine looks at the rows of --data, which is missing");
+    }
+    const bool split = cli_given(app, OPT_LEFT_OUT) || cli_given(app, OPT_RIGHT_OUT) ||
+                       cli_given(app, OPT_SAME_OUT);
+    if (split && cli_writes_triplets(app)) {
+        return cli_fail(app, CLI_USAGE,
+                        "--mine %s gives triplets, which have no left and right: --as pairs makes "
+                        "two pairs of each",
+                        cli_get(app, OPT_MINE)->text);
+    }
+    return choice(app) == HARD ? check_range(app) : CLI_OK;
+}
+
+bool cli_mines_at_random(const cli *app) {
+    if (!cli_given(app, OPT_MINE)) return false;
+    return choice(app) == HARD ? cli_given(app, OPT_MINE_RANDOM)
+                               : miner_of(app) == NF_MINE_DISTANCE_WEIGHTED;
+}
+
+bool cli_writes_triplets(const cli *app) {
+    if (!cli_given(app, OPT_MINE) || (OF_TRIPLETS >> choice(app) & 1) == 0) return false;
+    return !cli_given(app, OPT_MINE_AS) || cli_get(app, OPT_MINE_AS)->choice == 1;
+}
+
+/* ---- the call ---- */
+
+nf_status cli_mine(const cli *app, const cli_rows *data, const cli_rows *reference,
+                   const nf_array *ids, const nf_array *reference_ids, nf_mined **mined) {
+    const nf_mine_hard_options hard = hard_options(app);
+    const nf_mine_sets sets = {data->x,
+                               reference->x,
+                               data->labels,
+                               reference->labels,
+                               ids != NULL ? ids->data : NULL,
+                               reference_ids != NULL ? reference_ids->data : NULL};
+    const bool both = cli_given(app, OPT_REFERENCE);
+    if (choice(app) == HARD) {
+        return both ? nf_mine_hard_reference(app->context, &hard, &sets, mined)
+                    : nf_mine_hard(app->context, &hard, data->x, data->labels, mined);
+    }
+    const nf_mine_options options = miner_options(app);
+    return both ? nf_mine_reference(app->context, &options, &sets, mined)
+                : nf_mine(app->context, &options, data->x, data->labels, mined);
 }

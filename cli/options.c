@@ -14,7 +14,7 @@
     }
 WORDS(choice_unlabelled, "-1", "none")
 WORDS(choice_same_encoding, "01", "pm1")
-WORDS(choice_mine, "hard")
+WORDS(choice_mined, "pairs", "triplets")
 WORDS(choice_pair_kind, "positive", "negative", "both")
 WORDS(choice_activation, "relu", "tanh")
 WORDS(choice_all, "all")
@@ -25,6 +25,13 @@ WORDS(choice_schedule, "cosine", "constant")
 static const char *choice_metric(size_t i) {
     return i <= NF_CITYBLOCK ? nf_metric_name((nf_metric)i) : NULL;
 }
+
+/* hard, then the miners. */
+static const char *choice_mine(size_t i) {
+    return i == 0 ? "hard" : nf_miner_name((nf_miner)(i - 1));
+}
+
+static const char *choice_violation(size_t i) { return nf_violation_name((nf_violation)i); }
 
 static const char *choice_reduction(size_t i) { return nf_reduction_name((nf_reduction)i); }
 
@@ -51,6 +58,7 @@ void cli_option_default(cli_option_id id, char *buffer, size_t size) {
     const nf_model_options model = nf_model_defaults();
     const nf_eval_options eval = nf_eval_defaults();
     const nf_mine_hard_options mine = nf_mine_hard_defaults();
+    const nf_mine_options miner = nf_mine_defaults(NF_MINE_TRIPLET_MARGIN);
     buffer[0] = '\0';
     switch (id) {
     case OPT_UNLABELLED: snprintf(buffer, size, "-1"); break;
@@ -60,7 +68,13 @@ void cli_option_default(cli_option_id id, char *buffer, size_t size) {
         break;
     case OPT_MINE_K: snprintf(buffer, size, "%zu", mine.negatives); break;
     case OPT_MINE_POSITIVES: snprintf(buffer, size, "%zu", mine.positives); break;
-    case OPT_MINE_METRIC: snprintf(buffer, size, "%s", nf_metric_name(mine.metric)); break;
+    case OPT_MINE_POS_MARGIN: snprintf(buffer, size, "%g", miner.pos_margin); break;
+    case OPT_MINE_NEG_MARGIN: snprintf(buffer, size, "%g", miner.neg_margin); break;
+    case OPT_MINE_EPSILON: snprintf(buffer, size, "%g", miner.epsilon); break;
+    case OPT_MINE_MARGIN: snprintf(buffer, size, "%g", miner.margin); break;
+    case OPT_VIOLATION: snprintf(buffer, size, "%s", nf_violation_name(miner.violation)); break;
+    case OPT_CUTOFF: snprintf(buffer, size, "%g", miner.cutoff); break;
+    case OPT_NONZERO_LOSS_CUTOFF: snprintf(buffer, size, "%g", miner.nonzero_loss_cutoff); break;
     case OPT_STEP_FRACTION: snprintf(buffer, size, "%g", train.positive_fraction); break;
     case OPT_DISTANCE_METRIC:
         snprintf(buffer, size, "%s", nf_metric_name(eval.distance.metric));

@@ -1,5 +1,5 @@
-/* nearfar pairs: classes and their pairs, every pair streamed to a file, a sample of them or hard
- * ones; with the rows gathered for frameworks that are fed left, right and same arrays. */
+/* nearfar pairs: classes and their pairs, every pair streamed to a file, a sample of them or mined
+ * ones, also triplets; with the rows gathered for frameworks that are fed left, right and same arrays. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,35 +12,54 @@ static const char *const npy_or_npz[] = {".npy", ".npz", NULL};
 
 typedef struct job {
     cli *app;
-    cli_rows data; /* with --data; else only its labels are used */
+    cli_rows data;      /* with --data; else only its labels are used */
+    cli_rows reference; /* with --reference: what the second of a pair is a row of */
+    nf_array *ids, *reference_ids;
     nf_partition *partition;
     uint64_t count, done; /* pairs to write, written */
     nf_npy_writer *list, *left, *right, *same;
     int64_t *triples;
-    void *rows; /* a chunk of gathered rows */
-    int64_t *i, *j;
+    void *rows;         /* a chunk of gathered rows */
+    int64_t *i, *j, *k; /* of pairs (i, j), or triplets (i, j, k) */
     uint8_t *flags;
     double *weight;
 } job;
 
 /* ---- writing ---- */
 
+/* The third column is `same` of pairs, k of triplets. */
 static nf_status append_list(job *work, size_t count, const int64_t *i, const int64_t *j,
-                             const uint8_t *same) {
+                             const uint8_t *same, const int64_t *k) {
     for (size_t p = 0; p < count; p++) {
         work->triples[3 * p] = i[p];
         work->triples[3 * p + 1] = j[p];
-        work->triples[3 * p + 2] = same[p];
+        work->triples[3 * p + 2] = k != NULL ? k[p] : same[p];
     }
     return nf_npy_append(work->app->context, work->list, work->triples, 3 * count);
 }
 
-static nf_status append_rows(job *work, nf_npy_writer *writer, const int64_t *index, size_t count) {
-    nf_matrix x = work->data.x;
+static nf_status append_rows(job *work, nf_matrix x, nf_npy_writer *writer, const int64_t *index,
+                             size_t count) {
     nf_matrix_out out = {work->rows, x.type, count, x.cols, x.cols};
     nf_status status = nf_rows_gather(work->app->context, x, index, count, out);
     if (status != NF_OK) return status;
     return nf_npy_append(work->app->context, writer, work->rows, count * x.cols);
+}
+
+static nf_matrix others_of(const job *work) {
+    return cli_given(work->app, OPT_REFERENCE) ? work->reference.x : work->data.x;
+}
+
+static nf_status append_triplets(job *work) {
+    nf_status status = NF_OK;
+    for (size_t p = 0; p < work->count && status == NF_OK; p += CHUNK) {
+        size_t part = work->count - p < CHUNK ? (size_t)work->count - p : CHUNK;
+        if (work->list != NULL) {
+            status = append_list(work, part, work->i + p, work->j + p, NULL, work->k + p);
+        }
+        work->done += part;
+    }
+    return status;
 }
 
 static nf_status append(job *work, size_t count, const int64_t *i, const int64_t *j,
@@ -48,12 +67,12 @@ static nf_status append(job *work, size_t count, const int64_t *i, const int64_t
     nf_status status = NF_OK;
     for (size_t p = 0; p < count && status == NF_OK; p += CHUNK) {
         size_t part = count - p < CHUNK ? count - p : CHUNK;
-        if (work->list != NULL) status = append_list(work, part, i + p, j + p, same + p);
+        if (work->list != NULL) status = append_list(work, part, i + p, j + p, same + p, NULL);
         if (status == NF_OK && work->left != NULL) {
-            status = append_rows(work, work->left, i + p, part);
+            status = append_rows(work, work->data.x, work->left, i + p, part);
         }
         if (status == NF_OK && work->right != NULL) {
-            status = append_rows(work, work->right, j + p, part);
+            status = append_rows(work, others_of(work), work->right, j + p, part);
         }
         if (status == NF_OK && work->same != NULL) {
             status = nf_npy_append(work->app->context, work->same, same + p, part);
@@ -168,18 +187,26 @@ static int write_all(job *work) {
 
 /* ---- pair lists ---- */
 
+static nf_named_array member(const char *name, nf_dtype type, size_t n, void *data) {
+    return (nf_named_array){name,
+                            {.dtype = type, .ndim = 1, .shape = {n}, .count = n, .data = data}};
+}
+
 static int write_npz(job *work) {
     cli *app = work->app;
     const char *path = cli_output_path(app, OPT_OUTPUT);
+    const bool triplets = work->k != NULL;
     size_t n = (size_t)work->count;
-    nf_named_array members[4] = {
-        {"i", {.dtype = NF_DTYPE_I64, .ndim = 1, .shape = {n}, .count = n, .data = work->i}},
-        {"j", {.dtype = NF_DTYPE_I64, .ndim = 1, .shape = {n}, .count = n, .data = work->j}},
-        {"same", {.dtype = NF_DTYPE_U8, .ndim = 1, .shape = {n}, .count = n, .data = work->flags}},
-        {"weight",
-         {.dtype = NF_DTYPE_F64, .ndim = 1, .shape = {n}, .count = n, .data = work->weight}}};
+    nf_named_array pairs[4] = {member("i", NF_DTYPE_I64, n, work->i),
+                               member("j", NF_DTYPE_I64, n, work->j),
+                               member("same", NF_DTYPE_U8, n, work->flags),
+                               member("weight", NF_DTYPE_F64, n, work->weight)};
+    nf_named_array three[3] = {member("anchor", NF_DTYPE_I64, n, work->i),
+                               member("positive", NF_DTYPE_I64, n, work->j),
+                               member("negative", NF_DTYPE_I64, n, work->k)};
     const size_t count = work->weight != NULL ? 4 : 3;
-    return cli_status(app, nf_npz_write(app->context, path, members, count), cli_quote(path).text);
+    nf_status status = nf_npz_write(app->context, path, triplets ? three : pairs, count);
+    return cli_status(app, status, cli_quote(path).text);
 }
 
 static int draw(job *work) {
@@ -207,27 +234,59 @@ static int draw(job *work) {
     return cli_data_status(app, status, "pairs");
 }
 
+static void *copy_of(const void *data, size_t bytes) {
+    void *copy = malloc(bytes + 1);
+    if (copy != NULL && bytes > 0) memcpy(copy, data, bytes);
+    return copy;
+}
+
+static bool take_pairs(job *work, const nf_pairs *pairs) {
+    const size_t bytes = pairs->count * sizeof *work->i;
+    work->count = pairs->count;
+    work->i = copy_of(pairs->i, bytes);
+    work->j = copy_of(pairs->j, bytes);
+    work->flags = copy_of(pairs->same, pairs->count);
+    return work->i != NULL && work->j != NULL && work->flags != NULL;
+}
+
+static bool take_triplets(job *work, const nf_mined *mined) {
+    const size_t bytes = mined->triplets * sizeof *work->i;
+    work->count = mined->triplets;
+    work->i = copy_of(mined->anchor, bytes);
+    work->j = copy_of(mined->positive, bytes);
+    work->k = copy_of(mined->negative, bytes);
+    return work->i != NULL && work->j != NULL && work->k != NULL;
+}
+
+/* Of each triplet (anchor, positive), then (anchor, negative). */
+static bool split_triplets(job *work, const nf_mined *mined) {
+    const size_t count = mined->triplets;
+    if (count > SIZE_MAX / 32) return false;
+    work->count = 2 * count;
+    work->i = malloc(2 * count * sizeof *work->i + 1);
+    work->j = malloc(2 * count * sizeof *work->j + 1);
+    work->flags = malloc(2 * count + 1);
+    if (work->i == NULL || work->j == NULL || work->flags == NULL) return false;
+    for (size_t p = 0; p < 2 * count; p++) {
+        const bool same = p % 2 == 0;
+        work->i[p] = mined->anchor[p / 2];
+        work->j[p] = same ? mined->positive[p / 2] : mined->negative[p / 2];
+        work->flags[p] = same;
+    }
+    return true;
+}
+
 static int mine(job *work) {
     cli *app = work->app;
-    const nf_mine_hard_options options = cli_mining(app);
     nf_mined *mined;
     cli_progress_begin(app, "mining");
     nf_status status =
-        nf_mine_hard(app->context, &options, work->data.x, work->data.labels, &mined);
+        cli_mine(app, &work->data, &work->reference, work->ids, work->reference_ids, &mined);
     cli_progress_end(app);
     if (status != NF_OK) return cli_data_status(app, status, "mining");
-    const nf_pairs pairs = mined->pairs;
-    work->count = pairs.count;
-    size_t bytes = pairs.count * sizeof *work->i;
-    work->i = malloc(bytes + 1);
-    work->j = malloc(bytes + 1);
-    work->flags = malloc(pairs.count + 1);
-    bool made = work->i != NULL && work->j != NULL && work->flags != NULL;
-    if (made) {
-        memcpy(work->i, pairs.i, bytes);
-        memcpy(work->j, pairs.j, bytes);
-        memcpy(work->flags, pairs.same, pairs.count);
-    }
+    bool made = cli_writes_triplets(app) ? take_triplets(work, mined)
+                : mined->anchor != NULL  ? split_triplets(work, mined)
+                                         : take_pairs(work, &mined->pairs);
     nf_mined_free(app->context, mined);
     return made ? CLI_OK : cli_no_memory(app, "the pairs");
 }
@@ -239,7 +298,9 @@ static int write_listed(job *work) {
     int code = cli_given(app, OPT_MINE) ? mine(work) : draw(work);
     if (code == CLI_OK) code = open_outputs(work);
     if (code != CLI_OK) return code;
-    nf_status status = append(work, (size_t)work->count, work->i, work->j, work->flags);
+    nf_status status = work->k != NULL
+                           ? append_triplets(work)
+                           : append(work, (size_t)work->count, work->i, work->j, work->flags);
     code = cli_status(app, status, "pairs");
     if (code == CLI_OK && to_npz(app)) code = write_npz(work);
     return code == CLI_OK ? commit(work) : code;
@@ -263,7 +324,8 @@ static int print_summary(job *work, bool wrote) {
         return cli_json_print(app, document);
     }
     if (wrote) {
-        cli_note(app, "wrote %llu pairs", (unsigned long long)work->done);
+        cli_note(app, "wrote %llu %s", (unsigned long long)work->done,
+                 cli_writes_triplets(app) ? "triplets" : "pairs");
         return CLI_OK;
     }
     cli_row_count(app, "rows", partition->n);
@@ -282,6 +344,10 @@ static int load(cli *app, job *work) {
         code = cli_load_rows(app, cli_get(app, OPT_GATHER)->text, labels, "--labels", &work->data);
     } else {
         code = cli_load_labels(app, labels, &work->data);
+    }
+    if (code == CLI_OK && cli_given(app, OPT_REFERENCE)) {
+        code = cli_load_reference(app, &work->data, &work->reference, &work->ids,
+                                  &work->reference_ids);
     }
     if (code != CLI_OK) return code;
     nf_status status = nf_partition_create(app->context, work->data.labels, &work->partition);
@@ -315,7 +381,7 @@ static int check_usage(cli *app) {
     if (!all && !listed && (output || gather || cli_given(app, OPT_SAME_OUT))) {
         return cli_fail(app, CLI_USAGE,
                         "say which pairs: --all positive, --all negative, --all "
-                        "both, -n N to draw some, or --mine hard");
+                        "both, -n N to draw some, or --mine HOW");
     }
     if ((all || listed) && !output && !gather && !cli_given(app, OPT_SAME_OUT)) {
         return cli_fail(app, CLI_USAGE,
@@ -331,7 +397,7 @@ static int check_usage(cli *app) {
     static const cli_option_id drawing[] = {OPT_POSITIVE_FRACTION, OPT_NO_REPLACE, OPT_SEED};
     for (size_t i = 0; !sample && i < sizeof drawing / sizeof *drawing; i++) {
         if (!cli_given(app, drawing[i])) continue;
-        if (drawing[i] == OPT_SEED && cli_given(app, OPT_MINE_RANDOM)) continue;
+        if (drawing[i] == OPT_SEED && cli_mines_at_random(app)) continue;
         return cli_fail(app, CLI_USAGE, "--%s goes with -n N, which is missing",
                         cli_options[drawing[i]].name);
     }
@@ -354,10 +420,14 @@ int cli_run_pairs(cli *app) {
     nf_npy_close(app->context, work.same);
     nf_partition_free(app->context, work.partition);
     cli_free_rows(app, &work.data);
+    cli_free_rows(app, &work.reference);
+    nf_array_free(app->context, work.ids);
+    nf_array_free(app->context, work.reference_ids);
     free(work.triples);
     free(work.rows);
     free(work.i);
     free(work.j);
+    free(work.k);
     free(work.flags);
     free(work.weight);
     return code;
