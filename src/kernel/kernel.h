@@ -135,6 +135,12 @@ typedef struct nf_positive_job {
     uint64_t pairs, active[2]; /* number of pairs; of terms > 0 of rows and of columns */
 } nf_positive_job;
 
+/* Bins of equal width below `top`: bin 0 from top on, the last one as far down as there is. The bin of
+ * a number never falls as the number does, in floating point too. */
+typedef struct nf_bin_rule {
+    double top, scale, last; /* scale: bins per unit; last < 2^22 */
+} nf_bin_rule;
+
 typedef void (*nf_add_fn)(void *out, size_t ldo, const void *weights, size_t row_step, size_t step,
                           const void *x, size_t ldx, const void *b, size_t ldb,
                           const uint32_t *index, size_t rows, size_t n, size_t d);
@@ -233,6 +239,16 @@ typedef struct nf_kernels {
      * one, over what softmax_weights left. */
     void (*positive_terms)(nf_positive_job *job);
     void (*positive_slopes)(const nf_positive_job *job);
+
+    /* How many values are below 0, are 0, and are above it; a NaN is none of them. */
+    void (*tally)(const void *values, size_t count, uint64_t sign[3]);
+
+    /* bin[i] of t[i]; 0 for a NaN. */
+    void (*bins)(const nf_bin_rule *rule, const void *t, size_t count, uint32_t *bin);
+
+    /* slope[i] = -rank[i], and lane[i mod L] += rank[i] (top - t[i]) where the rank is not 0. */
+    void (*rank_sums)(const int32_t *rank, const void *t, double top, size_t count, void *slope,
+                      double *lane);
 } nf_kernels;
 
 /* The table of the context's instruction set. */

@@ -20,7 +20,8 @@ typedef struct nf_anchored {
     const nf_anchored_job *job;
     nf_panel_set set[2];
     nf_panels panels;
-    unsigned char *slope; /* (block, ld) of the panel's distances; later, weights */
+    const nf_kernels *wide; /* of float64, for an anchor's numbers */
+    unsigned char *slope;   /* (block, ld) of the panel's distances; later, weights */
     nf_span_shape shape;
     nf_block_facts rows[2]; /* of blocks of NF_PANEL_COLUMNS rows */
     int sets;               /* 1 within one set, else 2 */
@@ -58,9 +59,9 @@ static unsigned char *worker_scratch(const nf_anchored *run, int worker) {
 
 static void count(const nf_anchored *run, const nf_anchor *anchor, nf_anchor_sums *sums) {
     const int64_t *class_of = run->job->b->class_of;
-    uint64_t coincident = 0;
-    for (size_t c = 0; c < anchor->m; c++) coincident += anchor->negative[c] == 0;
-    if (run->job->metric != NF_DOT) sums->coincident = coincident;
+    uint64_t sign[3];
+    anchor->kernels->tally(anchor->negative, anchor->m, sign);
+    if (run->job->metric != NF_DOT) sums->coincident = sign[1];
     if (!run->job->stats) return;
     for (size_t c = 0; c < anchor->m; c++) {
         const double t = anchor->t[c];
@@ -82,12 +83,22 @@ static void store_slopes(const nf_anchored *run, size_t r, double *slope) {
     for (size_t c = 0; zero && c < run->columns; c++) {
         if (nf_panels_zero(panels, panels->first + r, c)) slope[c] = 0;
     }
-    if (panels->type == NF_FLOAT32) {
-        float *to = (float *)(void *)run->slope + r * panels->ld;
-        for (size_t c = 0; c < run->columns; c++) to[c] = (float)slope[c];
-    } else {
-        memcpy((double *)(void *)run->slope + r * panels->ld, slope, run->columns * sizeof *slope);
+    panels->kernels->narrow(run->slope + r * panels->ld * nf_type_size(panels->type), slope, 1,
+                            run->columns);
+}
+
+/* The first row of a class or a later one: they are in class order. */
+static size_t first_of(const nf_tiled_side *side, int64_t class_of) {
+    size_t low = 0, high = side->count;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (side->class_of[middle] < class_of) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
     }
+    return low;
 }
 
 /* The anchor's distances, and which of them are of positives and of negatives. */
@@ -95,6 +106,7 @@ static void fill_anchor(const nf_anchored *run, size_t r, unsigned char *targets
                         nf_anchor *anchor) {
     const nf_anchored_job *job = run->job;
     const size_t a = run->panels.first + r;
+    anchor->kernels = run->wide;
     anchor->item = job->b->order;
     anchor->row = job->a->order[a];
     nf_panels_row(&run->panels, r, anchor->t);
@@ -102,7 +114,9 @@ static void fill_anchor(const nf_anchored *run, size_t r, unsigned char *targets
         nf_anchor_place_targets(anchor, job->weighted, targets);
         job->split(job->rule, anchor);
     } else {
-        nf_anchor_split(anchor, job->b->class_of, job->a->class_of[a]);
+        const int64_t own = job->a->class_of[a];
+        size_t first = first_of(job->b, own), stop = first_of(job->b, own + 1);
+        nf_anchor_split_range(anchor, first, stop, own);
     }
 }
 
@@ -131,8 +145,10 @@ static void anchor_task(void *argument, size_t r, int worker) {
     sums.terms = out.terms;
     sums.active = out.active;
     /* Positives are pulled, negatives pushed: the sign of a slope tells them apart. */
-    for (size_t c = 0; c < run->columns; c++) sums.active_of[NF_NEGATIVE] += out.slope[c] < 0;
-    for (size_t c = 0; c < run->columns; c++) sums.active_of[NF_POSITIVE] += out.slope[c] > 0;
+    uint64_t sign[3];
+    run->wide->tally(out.slope, run->columns, sign);
+    sums.active_of[NF_NEGATIVE] = sign[0];
+    sums.active_of[NF_POSITIVE] = sign[2];
     run->of[a] = sums;
     const double upstream = nf_upstream_of(job->rows, job->a, a);
     for (size_t c = 0; upstream != 1 && c < run->columns; c++) out.slope[c] *= upstream;
@@ -517,7 +533,8 @@ nf_anchored_job nf_anchored_of(const nf_tiled_job *job, nf_anchor_fn anchor, con
 }
 
 nf_status nf_anchored_run(nf_context *context, const nf_anchored_job *job, nf_loss_result *result) {
-    nf_anchored run = {.job = job, .sets = job->a == job->b ? 1 : 2};
+    nf_anchored run = {
+        .job = job, .wide = nf_kernels_get(context, NF_FLOAT64), .sets = job->a == job->b ? 1 : 2};
     nf_loss_result made = {0};
     nf_status status = begin(context, &run, &made);
     if (status == NF_OK) status = run_panels(context, &run);

@@ -60,6 +60,20 @@ void nf_anchor_split(nf_anchor *anchor, const int64_t *class_of, int64_t own) {
     anchor->negatives = negatives;
 }
 
+void nf_anchor_split_range(nf_anchor *anchor, size_t first, size_t stop, int64_t own) {
+    uint64_t sign[3];
+    anchor->class_of = own;
+    anchor->positives = 0;
+    memcpy(anchor->negative, anchor->t, anchor->m * sizeof *anchor->negative);
+    for (size_t c = first; c < stop; c++) {
+        anchor->negative[c] = (double)NAN;
+        anchor->positive[anchor->positives] = c;
+        anchor->positives += anchor->t[c] == anchor->t[c];
+    }
+    anchor->kernels->tally(anchor->negative, anchor->m, sign);
+    anchor->negatives = (size_t)(sign[0] + sign[1] + sign[2]);
+}
+
 /* ---- order ------------------------------------------------------------------------------------ */
 
 #define NF_RUN 12 /* values that insertion sorts */

@@ -3,11 +3,12 @@
 #ifndef NF_PAIRS_ANCHOR_H
 #define NF_PAIRS_ANCHOR_H
 
-#include "base/base.h"
+#include "kernel/kernel.h"
 
 typedef struct nf_anchor {
-    size_t m;   /* columns */
-    size_t row; /* row number of the anchor, where targets say what is a pair */
+    size_t m;                  /* columns */
+    const nf_kernels *kernels; /* of float64 */
+    size_t row;                /* row number of the anchor, where targets say what is a pair */
     int64_t class_of;
     const size_t *item; /* (m) row number of a column: ties go to the smaller one */
     double *t;          /* (m) distances, NaN where there is no pair */
@@ -38,6 +39,9 @@ static inline double nf_anchor_weight(const nf_anchor *anchor, size_t c) {
 /* Sort anchor->t, already filled, by the columns' classes; -1 is no class and in no pair. */
 void nf_anchor_split(nf_anchor *anchor, const int64_t *class_of, int64_t own);
 
+/* The same where the columns of the anchor's class are [first, stop) and all have one. */
+void nf_anchor_split_range(nf_anchor *anchor, size_t first, size_t stop, int64_t own);
+
 /* Descending merge sort; scratch holds `count` values. No NaN. */
 void nf_sort_descending(double *values, size_t count, double *scratch);
 
@@ -50,23 +54,6 @@ static inline size_t nf_count_above(const double *descending, size_t count, doub
         left -= half;
     }
     return base + (left == 1 && descending[base] > t);
-}
-
-/* The same for eight numbers at once, whose searches hide each other's latency. count > 0. */
-#define NF_SEARCHES 8
-static inline void nf_count_above_each(const double *descending, size_t count,
-                                       const double t[NF_SEARCHES], size_t above[NF_SEARCHES]) {
-    size_t left = count;
-    for (size_t i = 0; i < NF_SEARCHES; i++) above[i] = 0;
-    while (left > 1) {
-        const size_t half = left / 2;
-        const double *middle = descending + half - 1;
-        for (size_t i = 0; i < NF_SEARCHES; i++) {
-            above[i] += half & (0 - (size_t)(middle[above[i]] > t[i])); /* without a branch */
-        }
-        left -= half;
-    }
-    for (size_t i = 0; i < NF_SEARCHES; i++) above[i] += descending[above[i]] > t[i];
 }
 
 /* Column of the nearest negative (positive), of the farthest with `far`; m when there is none. */

@@ -49,8 +49,8 @@ static pairs *make_pairs(uint64_t seed) {
         for (size_t i = 0; i < LD; i++) {
             const uint64_t at = 2 * i + end;
             const double log_sum = (nf_random_unit(seed, 3, at) - 0.5) * (seed % 7 == 0 ? 100 : 6);
-            p->log_sum[end][i] = nf_random_below(seed, 4, at, 6) == 0 ? -(double)INFINITY
-                                                                      : (double)(float)log_sum;
+            p->log_sum[end][i] =
+                nf_random_below(seed, 4, at, 6) == 0 ? -(double)INFINITY : (double)(float)log_sum;
             p->weight[end][i] = seed % 4 == end ? 0 : (double)(float)nf_random_unit(seed, 5, at);
             p->class_of[end][i] =
                 end == 1 && i >= p->cols ? -1 : (int64_t)nf_random_below(seed, 6, at, classes);
