@@ -132,19 +132,32 @@ batching.primitive_batchers[_elsewhere] = _batch
 mlir.register_lowering(_elsewhere, _lower)
 
 
+def _on_cpu(name, function, results, *args):
+    """function(*args), a tuple of arrays with these shapes and types, on the CPU; elsewhere an error."""
+    def elsewhere(*args):
+        return tuple(_elsewhere.bind(*jax.tree.leaves(args), results=tuple(results), name=name))
+
+    return lax.platform_dependent(*args, cpu=lambda *args: tuple(function(*args)), default=elsewhere)
+
+
+def _refuse_second(name):
+    raise NotImplementedError(f"{name} has no second derivatives: differentiate it once; "
+                              "ContrastiveLoss has them")
+
+
 def to_number_once(engine, name):
     """f(xs, rest), a number, as to_number without a formula: on the CPU only, and differentiable once.
 
     name: of the loss, for errors."""
 
     def run(xs, rest, gradient):
-        def elsewhere(xs, rest):
-            results = (((), xs[0].dtype), *((x.shape, x.dtype) for x in xs if gradient))
-            value, *grads = _elsewhere.bind(*jax.tree.leaves((xs, rest)), results=results, name=name)
-            return (value, tuple(grads)) if gradient else value
+        def on_cpu(xs, rest):
+            found = engine(xs, rest, gradient)
+            return (found[0], *found[1]) if gradient else (found,)
 
-        return lax.platform_dependent(xs, rest, cpu=lambda xs, rest: engine(xs, rest, gradient),
-                                      default=elsewhere)
+        results = (((), xs[0].dtype), *((x.shape, x.dtype) for x in xs if gradient))
+        value, *grads = _on_cpu(name, on_cpu, results, xs, rest)
+        return (value, tuple(grads)) if gradient else value
 
     @jax.custom_vjp
     def value_and_grad(xs, rest):
@@ -157,8 +170,7 @@ def to_number_once(engine, name):
     def backward_both(grads, upstream):
         of_value, of_grads = upstream
         if not all(isinstance(g, SymbolicZero) for g in of_grads):
-            raise NotImplementedError(f"{name} has no second derivatives: differentiate it once; "
-                                      "ContrastiveLoss has them")
+            _refuse_second(name)
         if isinstance(of_value, SymbolicZero):
             return jax.tree.map(jnp.zeros_like, grads), None
         return jax.tree.map(lambda g: of_value * g, grads), None
@@ -172,4 +184,24 @@ def to_number_once(engine, name):
     value.defvjp(value_and_grad,
                  lambda grads, upstream: (jax.tree.map(lambda g: upstream.astype(g.dtype) * g, grads),
                                           None))
+    return jax.jit(value)
+
+
+def to_vector_once(engine, engine_gradient, name):
+    """f(xs, rest), an array with an entry for each row of xs[0]; as to_vector without a formula."""
+
+    @jax.custom_vjp
+    def gradient(xs, rest, upstream):
+        results = ((x.shape, x.dtype) for x in xs)
+        return _on_cpu(name, engine_gradient, results, xs, rest, upstream)
+
+    gradient.defvjp(lambda *args: (gradient(*args), None), lambda *_: _refuse_second(name))
+
+    @jax.custom_vjp
+    def value(xs, rest):
+        results = ((xs[0].shape[:1], xs[0].dtype),)
+        return _on_cpu(name, lambda xs, rest: (engine(xs, rest),), results, xs, rest)[0]
+
+    value.defvjp(lambda xs, rest: (value(xs, rest), (xs, rest)),
+                 lambda saved, upstream: (gradient(*saved, upstream), None))
     return jax.jit(value)

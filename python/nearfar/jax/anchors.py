@@ -24,6 +24,9 @@ Hashable, so it may be a static argument of jit.
 class AnchorForms(Forms):
     """The calls of a loss without terms for listed pairs."""
 
+    _with_terms = ("batch",)
+    _terms_are = "the terms of each row as anchor"
+
     def _refuse(self, *_: Any, **__: Any) -> Array:
         raise TypeError(f"{type(self).__name__} compares all pairs of a row with each other and has "
                         "no terms for listed pairs: use loss(x, labels) or loss.reference(), or "

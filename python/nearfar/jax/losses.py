@@ -1,7 +1,7 @@
 """The contrastive family in JAX, and what losses share."""
 
 import functools
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jax import Array
@@ -44,6 +44,9 @@ def _form(loss, form, encoding):
     """The compiled function of one form of one loss; equal losses share it."""
     order, formula = FORMS[form]
     target, options = f"nearfar_loss_{form}", (*loss._numbers(), encoding == "pm1")
+    if loss.kind != "contrastive" and loss.reduction == "none":
+        return _engine.to_vector_once(*_engine_terms("nearfar_loss_anchors", order, options),
+                                      type(loss).__name__)
     if loss.kind != "contrastive":
         return _engine.to_number_once(engine_number(target, order, options), type(loss).__name__)
     in_jax = functools.partial(formula, loss, encoding)
@@ -102,6 +105,9 @@ def sets_of(query, query_labels, reference, reference_labels, query_ids, referen
 class Forms:
     """The calls of a loss, on top of its class in nearfar, which has the options."""
 
+    _with_terms: ClassVar[tuple[str, ...]] = ("pairs", "rows")
+    _terms_are: ClassVar[str] = "one term per pair, of which all pairs have n^2"
+
     @functools.cached_property
     def _forms(self):
         """Compiled functions at hand: to look one up by the loss takes longer than a small loss."""
@@ -112,9 +118,9 @@ class Forms:
         if found is None:
             if encoding not in ("01", "pm1"):
                 raise ValueError(f"same_encoding is {encoding!r}: it must be '01' or 'pm1'")
-            if self.reduction == "none" and form not in ("pairs", "rows"):
-                raise ValueError("reduction 'none' gives one term per pair: use it with pairs() or "
-                                 "rows(); the terms of all pairs are n^2")
+            if self.reduction == "none" and form not in self._with_terms:
+                raise ValueError(f"reduction 'none' gives {self._terms_are}: use it with "
+                                 f"{' or '.join(self._with_terms)}")
             found = self._forms[form, encoding] = _form(self, form, encoding)
         return found
 

@@ -112,6 +112,25 @@ for _form in _FORMS:
     _register_form(_form)
 
 
+def anchor_terms(encoded, x, labels):
+    """The terms of each row as anchor, natively."""
+    return native.nearfar_loss_anchors(x, labels, loss=encoded)
+
+
+@tf.RegisterGradient("NearfarLossAnchors")
+def _anchors_gradient(op, upstream):
+    return native.nearfar_loss_anchors_pull(*op.inputs, tf.cast(upstream, tf.float64),
+                                            loss=op.get_attr("loss")), None
+
+
+def _refuse_second(*_):
+    raise NotImplementedError("a loss that compares the pairs of a row has no second derivatives: "
+                              "differentiate it once; ContrastiveLoss has them")
+
+
+tf.RegisterGradient("NearfarLossAnchorsPull")(_refuse_second)
+
+
 def _distinct(xs):
     """Tensors that a tape tells apart, where both sides may be one: each side gets its share."""
     return [tf.identity(x) for x in xs]
@@ -123,8 +142,7 @@ def _second_order(op, upstream):
     by TensorFlow's own operations."""
     factor, gradient, *inputs = op.inputs
     if not is_contrastive(op.get_attr("loss")):
-        raise NotImplementedError("a loss that compares the pairs of a row has no second derivatives: "
-                                  "differentiate it once; ContrastiveLoss has them")
+        _refuse_second()
     form = op.get_attr("form")
     form = form.decode() if isinstance(form, bytes) else form
     count, formula = _FORMS[form]

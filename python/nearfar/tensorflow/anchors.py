@@ -16,7 +16,8 @@ _HOW = """
 A Keras loss ``loss(labels, embeddings)``, reduced already, as ContrastiveLoss; also
 ``loss.reference(query, query_labels, reference, reference_labels)``. Arguments and defaults are
 nearfar's of the same name (``help(nearfar.{name})``), value and gradient its bits. On the CPU only, not
-under XLA, and differentiable once.
+under XLA, and differentiable once. With
+reduction ``none`` the call gives the terms (n) of each row as anchor.
 
 engine: ``auto``, or ``native`` to take graphs to the CPU of a machine with a GPU. dtype: of the
 computation in calls by Keras, keras.config.floatx() by default.
@@ -31,6 +32,15 @@ class AnchorLoss(EngineLoss):
     def __init__(self, *values: Any, engine: str = "auto", name: str | None = None,
                  dtype: Any = None, **options: Any) -> None:
         super().__init__(self._core(*values, **options), engine=engine, name=name, dtype=dtype)
+
+
+    def _batch(self, x, labels, weight):
+        if self.options.reduction != "none":
+            return super()._batch(x, labels, weight)
+        if weight is not None:
+            raise ValueError("sample_weight: multiply the terms of reduction='none' by it")
+        _ops.cpu_only(type(self).__name__, self.engine, x)
+        return _ops.anchor_terms(self._encoded, x, labels)
 
 
 class BoundaryLoss(AnchorLoss):

@@ -1,7 +1,8 @@
 """The operators behind nearfar.torch: `nearfar::` in torch.ops.
 
     loss            value and gradients of one form of a loss
-    loss_pull       gradients of the terms (reduction none) for a gradient from above
+    loss_pull       gradients of the terms (reduction none: of pairs, or of rows as anchors) for a
+                    gradient from above
     loss_twice      Hessian-vector products of either, contrastive family only
     margin          value of a margin loss, its gradients and that of beta
     distances       a matrix of distances; distances_pull and distances_twice its derivatives
@@ -188,7 +189,8 @@ def _engine(x, y, a, b, c, w, loss, form, encoding, upstream=None, gradient=True
     """LossResult of the engine, gradients always as a tuple."""
     x, y, a, b, c, w, upstream = map(_array, (x, y, a, b, c, w, upstream))
     if form == "batch":
-        result = loss(x, a, gradient=gradient)
+        # Of a row's terms there may be a gradient from above; other reductions take none.
+        result = loss(x, a, gradient=gradient, **({} if upstream is None else {"upstream": upstream}))
     elif form == "reference":
         result = loss.reference(x, a, y, b, c, w, gradient=gradient)
     elif form == "pairs":
@@ -259,7 +261,7 @@ def _loss(x, y, a, b, c, w, spec, form, encoding, gradient):
 
 def _loss_fake(x, y, a, b, c, w, spec, form, encoding, gradient):
     terms = _loss_of(spec).reduction == "none"
-    value = x.new_empty(c.shape[0] if terms else ())
+    value = x.new_empty((x if c is None else c).shape[0] if terms else ())
     if not gradient or terms:
         return value, _nothing(x), _nothing(x)
     return value, *_pull_fake(x, y)

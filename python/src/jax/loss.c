@@ -35,6 +35,34 @@ xla_error *xla_loss_batch(xla_frame *frame) {
     return xla_leave(&call, status);
 }
 
+/* x (n, d), labels (n) -> terms (n); with upstream (n) their gradient */
+xla_error *xla_loss_anchors(xla_frame *frame) {
+    xla_call call;
+    if (xla_enter(&call, frame, 2, OPTIONS)) return call.error;
+    nf_loss loss = loss_from_numbers(call.options);
+    nf_matrix x;
+    nf_matrix_out out = {0};
+    nf_labels labels = {.has_unlabelled = has_unlabelled(&call)};
+    nf_row_terms extras = {0};
+    nf_loss_result result;
+    void *terms = NULL;
+    const int backward = call.frame->args.size > 2;
+    nf_status status = xla_matrix(&call, 0, "x", &x);
+    if (status == NF_OK) status = xla_labels(&call, 1, "labels", &labels);
+    if (status == NF_OK && backward) {
+        status = xla_doubles(&call, 2, "upstream", x.rows, &extras.upstream);
+        if (status == NF_OK) status = xla_gradient(&call, 0, x, &out);
+    } else if (status == NF_OK) {
+        status = xla_allocate(&call, x.rows, sizeof(double), &terms);
+        extras.terms = terms;
+    }
+    if (status == NF_OK) {
+        status = nf_loss_anchors(call.context, &loss, x, labels, &extras, &result, out);
+    }
+    if (status == NF_OK && !backward) status = xla_write_doubles(&call, 0, terms, x.rows);
+    return xla_leave(&call, status);
+}
+
 /* ---- terms ---------------------------------------------------------------------------------- */
 
 /* Where the gradients are among the results, and the terms if the first result is those. */

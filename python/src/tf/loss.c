@@ -5,44 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "call.h"
-#include "numbers.h"
+#include "loss.h"
 
-/* ---- options -------------------------------------------------------------------------------- */
-
-/* Attribute `loss`: the numbers of a loss as the bits of doubles, so that a float64 margin stays exact;
- * of a margin loss with its boundary also nu and whether there is a boundary for each label. */
-enum { NU = LOSS_NUMBERS, BY_LABEL, MARGIN_NUMBERS };
-
-typedef struct loss_kernel {
-    nf_loss loss;
-    int has_unlabelled, by_label;
-    double nu;
-} loss_kernel;
-
-static loss_kernel *create_of(TF_OpKernelConstruction *construction, int count) {
-    int64_t field[MARGIN_NUMBERS];
-    if (!construction_integers(construction, "loss", field, count)) return NULL;
-    double number[MARGIN_NUMBERS] = {0};
-    memcpy(number, field, (size_t)count * sizeof *number);
-    loss_kernel *kernel = construction_allocate(construction, sizeof *kernel);
-    if (kernel == NULL) return NULL;
-    *kernel = (loss_kernel){.loss = loss_from_numbers(number),
-                            .has_unlabelled = number[LOSS_NUMBER_unlabelled] != 0,
-                            .by_label = number[BY_LABEL] != 0,
-                            .nu = number[NU]};
-    return kernel;
-}
-
-static void *create(TF_OpKernelConstruction *construction) {
-    return create_of(construction, LOSS_NUMBERS);
-}
-
-static void *create_margin(TF_OpKernelConstruction *construction) {
-    return create_of(construction, MARGIN_NUMBERS);
-}
-
-static void release(void *kernel) { free(kernel); }
+/* ---- inputs and outputs --------------------------------------------------------------------- */
 
 /* 0 .. 1 in int64 to the engine's bytes; anything else is kept as a value that it refuses. */
 static uint8_t *same_bytes(tf_call *call, const int64_t *same, size_t count) {
@@ -310,26 +275,23 @@ static void shape_scale(TF_ShapeInferenceContext *context, TF_Status *status) {
 
 /* ---- operations ----------------------------------------------------------------------------- */
 
-#define LIST(...) ((const char *const[]){__VA_ARGS__, NULL})
-#define ATTRIBUTES LIST("T: {float, double}", "loss: list(int)")
-
 const tf_operation operation_loss_batch = {"NearfarLossBatch",
                                            LIST("x: T", "labels: int64"),
                                            LIST("value: T", "gradient: T"),
                                            ATTRIBUTES,
                                            shape_one,
-                                           create,
+                                           loss_kernel_create,
                                            compute_batch,
-                                           release};
+                                           loss_kernel_release};
 
 const tf_operation operation_loss_weighted = {"NearfarLossWeighted",
                                               LIST("x: T", "labels: int64", "weight: double"),
                                               LIST("value: T", "gradient: T"),
                                               ATTRIBUTES,
                                               shape_one,
-                                              create,
+                                              loss_kernel_create,
                                               compute_weighted,
-                                              release};
+                                              loss_kernel_release};
 
 const tf_operation operation_loss_pairs = {
     "NearfarLossPairs",
@@ -337,9 +299,9 @@ const tf_operation operation_loss_pairs = {
     LIST("value: T", "gradient: T"),
     ATTRIBUTES,
     shape_one,
-    create,
+    loss_kernel_create,
     compute_pairs,
-    release};
+    loss_kernel_release};
 
 const tf_operation operation_loss_rows = {
     "NearfarLossRows",
@@ -347,9 +309,9 @@ const tf_operation operation_loss_rows = {
     LIST("value: T", "left_gradient: T", "right_gradient: T"),
     ATTRIBUTES,
     shape_two,
-    create,
+    loss_kernel_create,
     compute_rows,
-    release};
+    loss_kernel_release};
 
 const tf_operation operation_loss_reference = {
     "NearfarLossReference",
@@ -358,9 +320,9 @@ const tf_operation operation_loss_reference = {
     LIST("value: T", "query_gradient: T", "reference_gradient: T"),
     ATTRIBUTES,
     shape_two,
-    create,
+    loss_kernel_create,
     compute_reference,
-    release};
+    loss_kernel_release};
 
 const tf_operation operation_loss_margin = {
     "NearfarLossMargin",
@@ -368,9 +330,9 @@ const tf_operation operation_loss_margin = {
     LIST("value: T", "gradient: T", "beta_gradient: double"),
     ATTRIBUTES,
     shape_margin,
-    create_margin,
+    loss_kernel_create_margin,
     compute_margin,
-    release};
+    loss_kernel_release};
 
 const tf_operation operation_loss_margin_reference = {
     "NearfarLossMarginReference",
@@ -379,9 +341,9 @@ const tf_operation operation_loss_margin_reference = {
     LIST("value: T", "query_gradient: T", "reference_gradient: T", "beta_gradient: double"),
     ATTRIBUTES,
     shape_margin_reference,
-    create_margin,
+    loss_kernel_create_margin,
     compute_margin_reference,
-    release};
+    loss_kernel_release};
 
 const tf_operation operation_loss_scale = {"NearfarLossScale",
                                            LIST("factor: T", "gradient: T", "inputs: inputs_types"),

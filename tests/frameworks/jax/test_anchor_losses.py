@@ -54,6 +54,23 @@ def test_reference_has_the_engine_bits(name, dtype):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_terms_of_rows(name, dtype):
+    x, labels = data(dtype, 60)
+    loss, core = getattr(nj, name)(reduction="none"), getattr(nearfar, name)(reduction="none")
+    up = np.linspace(0.5, 2, 60).astype(dtype)
+    terms, pull = jax.vjp(jax.jit(lambda x: loss(x, labels)), jnp.asarray(x))
+    right = core(x, labels, upstream=up.astype("f8"))
+    assert np.array_equal(terms, right.terms.astype(dtype)) and terms.shape == (60,)
+    assert np.asarray(pull(jnp.asarray(up))[0]).tobytes() == right.grad.tobytes()
+    many = jax.vmap(loss)(jnp.stack([x, x]), np.stack([labels, labels]))
+    assert np.array_equal(many[1], terms)
+    with pytest.raises(ValueError, match="terms of each row.*batch"):
+        loss.reference(x, labels, x, labels)
+    with pytest.raises(NotImplementedError, match="no second"):
+        jax.jacrev(jax.grad(lambda x: loss(x, labels).sum()))(x)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_gradient_is_that_of_the_value(name):
     if name == "CircleLoss":
         pytest.skip("holds factors constant")

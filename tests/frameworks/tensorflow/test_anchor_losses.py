@@ -88,6 +88,39 @@ def test_reference(name, dtype):
             np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", NAMES)
+def test_terms_of_rows(name, dtype):
+    x, labels = data(dtype)
+    loss, core = getattr(nt, name)(reduction="none", dtype=dtype), getattr(nearfar, name)(
+        reduction="none")
+    up = np.linspace(0.5, 2, 48).astype(dtype)
+
+    @tf.function
+    def step(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            terms = loss(labels, x)
+        return terms, tape.gradient(terms, x, up)
+
+    terms, gradient = step(tf.constant(x))
+    right = core(x, labels, upstream=up.astype("f8"))
+    np.testing.assert_array_equal(terms, right.terms.astype(dtype))
+    np.testing.assert_array_equal(gradient, right.grad)
+    assert terms.shape == (48,) and np.sum(terms) > 0
+    assert step.get_concrete_function(tf.TensorSpec([48, 6], dtype)).output_shapes[0] == [48]
+    with pytest.raises(ValueError, match="multiply the terms"):
+        loss(labels, x, sample_weight=up)
+    with pytest.raises(ValueError, match="none"):
+        loss.reference(x, labels, x, labels)
+    with tf.GradientTape() as outer:
+        rows = tf.constant(x)
+        outer.watch(rows)
+        _, first = differentiated_in_graph(lambda x: loss(labels, x), rows)
+    with pytest.raises(NotImplementedError, match="no second"):
+        outer.gradient(first, rows)
+
+
 @pytest.mark.parametrize("name", ["SupConLoss", "TripletMarginLoss", "MarginLoss"])
 def test_upstream_gradient_and_half_precision(name):
     x, labels = data("float32")

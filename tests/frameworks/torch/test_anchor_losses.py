@@ -82,6 +82,28 @@ def test_reference_has_the_engines_bits(name, dtype):
     assert itself.item() == engine_type(engine.value, dtype)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", NAMES)
+def test_terms_of_rows(name, dtype):
+    torch._dynamo.reset()
+    x, labels = data(dtype=dtype)
+    loss, core = getattr(nt, name)(reduction="none"), getattr(nearfar, name)(reduction="none")
+    x.requires_grad_()
+    up = torch.linspace(0.5, 2, 60, dtype=dtype)
+    terms = loss(x, labels)
+    (terms * up).sum().backward()
+    engine = core(x.detach().numpy(), labels.numpy(), upstream=up.double().numpy())
+    assert np.array_equal(terms.detach().numpy(), engine.terms.astype(str(dtype)[6:]))
+    assert np.array_equal(x.grad.numpy(), engine.grad) and terms.shape == (60,) and terms.sum() > 0
+    compiled = torch.compile(lambda x: loss(x, labels), fullgraph=True, backend="aot_eager")
+    assert torch.equal(compiled(x), terms)
+    with pytest.raises(NotImplementedError, match="no second"):
+        first, = torch.autograd.grad((loss(x, labels) * up).sum(), x, create_graph=True)
+        torch.autograd.grad(first.sum(), x)
+    with pytest.raises(ValueError, match="none"):
+        loss(x, labels, ref_emb=x, ref_labels=labels)
+
+
 @pytest.mark.parametrize("name", [*NAMES, "ContrastiveLoss"])
 def test_counts_are_the_engines(name):
     x, labels = data()
