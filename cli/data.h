@@ -63,5 +63,7 @@ nf_status cli_mine(const cli *app, const cli_rows *data, const cli_rows *referen
 
 /* Options of distances that several subcommands share. */
 nf_distance_options cli_distance_options(const cli *app);
+/* Whether its options go together. */
+int cli_check_distance(cli *app);
 
 #endif

@@ -244,6 +244,7 @@ static int finish(cli *app, job *work) {
         cli_json_text(document, "type", type);
         cli_json_text(document, "metric", nf_metric_name(work->options.metric));
         cli_json_flag(document, "normalize", work->options.normalize != 0);
+        cli_json_flag(document, "fast", work->options.fast != 0);
         return cli_json_print(app, document);
     }
     if (work->ndim == 2) {
@@ -304,7 +305,8 @@ static int check_usage(cli *app) {
         return cli_fail(app, CLI_USAGE, "--condensed is for one set: leave out '%s'",
                         cli_quote(app->args.operand[1]).text);
     }
-    return cli_check_ending(app, OPT_OUTPUT, npy_only);
+    int code = cli_check_distance(app);
+    return code == CLI_OK ? cli_check_ending(app, OPT_OUTPUT, npy_only) : code;
 }
 
 int cli_run_distances(cli *app) {

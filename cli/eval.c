@@ -45,6 +45,7 @@ static int print_json(cli *app, const nf_eval_options *options, const nf_eval_re
     cli_json_number(document, "best_threshold", result->best_threshold);
     cli_json_text(document, "metric", nf_metric_name(options->distance.metric));
     cli_json_flag(document, "normalize", options->distance.normalize != 0);
+    cli_json_flag(document, "fast", options->distance.fast != 0);
     return cli_json_print(app, document);
 }
 
@@ -135,7 +136,8 @@ int cli_run_eval(cli *app) {
     if (app->args.operands < 1) {
         return cli_fail(app, CLI_USAGE, "eval needs an embedding: nearfar eval EMB --labels FILE");
     }
-    int code = cli_check_reference(app);
+    int code = cli_check_distance(app);
+    if (code == CLI_OK) code = cli_check_reference(app);
     if (code == CLI_OK) code = read_options(app, &options);
     if (code == CLI_OK) {
         code = cli_load_rows(app, app->args.operand[0], cli_labels_text(app), "--labels", &query);

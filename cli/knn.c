@@ -26,6 +26,7 @@ static int write_neighbours(cli *app, size_t rows, size_t k, const int64_t *inde
         cli_json_shape(document, "shape", 2, shape);
         cli_json_text(document, "metric", nf_metric_name(options.metric));
         cli_json_flag(document, "normalize", options.normalize != 0);
+        cli_json_flag(document, "fast", options.fast != 0);
         return cli_json_print(app, document);
     }
     cli_note(app, "wrote %s: the %zu nearest rows of %zu, metric %s", cli_quote(path).text, k, rows,
@@ -75,7 +76,8 @@ int cli_run_knn(cli *app) {
     if (!cli_given(app, OPT_OUTPUT)) {
         return cli_fail(app, CLI_USAGE, "knn needs -o FILE.npy for the indices");
     }
-    int code = cli_check_ending(app, OPT_OUTPUT, npy_only);
+    int code = cli_check_distance(app);
+    if (code == CLI_OK) code = cli_check_ending(app, OPT_OUTPUT, npy_only);
     if (code == CLI_OK) code = cli_check_ending(app, OPT_DISTANCES_OUT, npy_only);
     if (code != CLI_OK) return code;
     size_t k = cli_given(app, OPT_NEIGHBOURS) ? (size_t)cli_get(app, OPT_NEIGHBOURS)->integer : 10;

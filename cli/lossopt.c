@@ -15,8 +15,19 @@ nf_distance_options cli_distance_options(const cli *app) {
     }
     options.normalize = cli_given(app, OPT_DISTANCE_NORMALIZE);
     options.precise = cli_given(app, OPT_PRECISE);
+    options.fast = cli_given(app, OPT_DISTANCE_FAST);
     options.allow_nonfinite = cli_given(app, OPT_ALLOW_NONFINITE);
     return options;
+}
+
+int cli_check_distance(cli *app) {
+    const nf_metric metric = cli_distance_options(app).metric;
+    if (!cli_given(app, OPT_DISTANCE_FAST) || (metric != NF_DOT && metric != NF_CITYBLOCK)) {
+        return CLI_OK;
+    }
+    return cli_fail(app, CLI_USAGE,
+                    "--fast is for metric euclidean, sqeuclidean and cosine: leave it out with %s",
+                    nf_metric_name(metric));
 }
 
 /* The side's own option wins over the one for both sides. */
@@ -122,6 +133,7 @@ int cli_resolve_loss(cli *app, nf_reduction base, nf_loss *loss) {
     if (cli_given(app, OPT_SMOOTH)) loss->smooth = 1;
     if (cli_given(app, OPT_NORMALIZE)) loss->normalize = 1;
     if (cli_given(app, OPT_NO_NORMALIZE)) loss->normalize = 0;
+    if (cli_given(app, OPT_FAST)) loss->fast = 1;
     if (cli_given(app, OPT_REDUCTION)) {
         loss->reduction = (nf_reduction)cli_get(app, OPT_REDUCTION)->choice;
     }
@@ -165,6 +177,7 @@ void cli_json_loss(json_t *object, const nf_loss *loss) {
     }
     if (nf_loss_takes(loss->kind, "smooth")) cli_json_flag(object, "smooth", loss->smooth != 0);
     cli_json_flag(object, "normalize", loss->normalize != 0);
+    cli_json_flag(object, "fast", loss->fast != 0);
     cli_json_text(object, "reduction", nf_reduction_name(loss->reduction));
     if (loss->reduction == NF_REDUCE_DIVISOR) cli_json_number(object, "divisor", loss->divisor);
 }

@@ -200,6 +200,10 @@ int cli_check_room(cli *app, const char *path, double bytes, const char *remedy)
 int cli_finish_stdout(cli *app) {
     errno = 0;
     if (fflush(stdout) == 0 && !ferror(stdout)) return CLI_OK;
+    if (errno == 0) { /* an earlier write failed and nothing is left to write: ask for its reason */
+        putchar('\n');
+        fflush(stdout);
+    }
     return cli_fail(app, CLI_IO, "writing to standard output failed (%s)",
                     errno != 0 ? strerror(errno) : "write error");
 }

@@ -230,7 +230,7 @@ class Loss:
         unlabelled: Literal[-1] | None = -1, temperature: float | None = None,
         alpha: float | None = None, beta: float | None = None, base: float | None = None,
         gamma: float | None = None, triplets: _Triplets | None = None,
-        smooth: bool | None = None, divisor: float | None = None,
+        smooth: bool | None = None, divisor: float | None = None, fast: bool = False,
     ) -> Self: ...
     def _takes(self, name: str, /) -> bool: ...
     def __call__(
@@ -313,6 +313,8 @@ class Loss:
     @property
     def stats(self) -> bool: ...
     @property
+    def fast(self) -> bool: ...
+    @property
     def unlabelled(self) -> Literal[-1] | None: ...
 
 @disjoint_base
@@ -352,10 +354,11 @@ class Model:
 def pairwise_distances(
     x: ArrayLike, y: ArrayLike | None = None, metric: _Metric = "euclidean", *,
     normalize: bool = False, precise: bool = False, allow_nonfinite: bool = False,
+    fast: bool = False,
 ) -> _Floats: ...
 def pdist(
     x: ArrayLike, metric: _Metric = "euclidean", *, normalize: bool = False, precise: bool = False,
-    allow_nonfinite: bool = False,
+    allow_nonfinite: bool = False, fast: bool = False,
 ) -> _Floats: ...
 def pair_distances(
     x: ArrayLike, i: ArrayLike, j: ArrayLike, y: ArrayLike | None = None,
@@ -365,7 +368,7 @@ def pair_distances(
 def knn(
     query: ArrayLike, reference: ArrayLike | None = None, k: SupportsIndex = 1,
     metric: _Metric = "euclidean", *, exclude_self: bool | None = None, normalize: bool = False,
-    precise: bool = False, allow_nonfinite: bool = False,
+    precise: bool = False, allow_nonfinite: bool = False, fast: bool = False,
 ) -> tuple[_Indices, _Floats]: ...
 def partition(labels: ArrayLike, *, unlabelled: Literal[-1] | None = -1) -> Partition: ...
 def class_indices(
@@ -411,7 +414,7 @@ def loss(
     unlabelled: Literal[-1] | None = -1, temperature: float | None = None,
     alpha: float | None = None, beta: float | None = None, base: float | None = None,
     gamma: float | None = None, triplets: _Triplets | None = None, smooth: bool | None = None,
-    divisor: float | None = None,
+    divisor: float | None = None, fast: bool = False,
 ) -> LossResult: ...
 def evaluate(
     x: ArrayLike, labels: ArrayLike, reference: ArrayLike | None = None,
@@ -419,7 +422,7 @@ def evaluate(
     reference_ids: ArrayLike | None = None, k: Iterable[SupportsIndex] = (1, 5, 10),
     knn_k: SupportsIndex = 5, retrieval: bool = True, verification: bool = True,
     metric: _Metric = "euclidean", normalize: bool = False, precise: bool = False,
-    unlabelled: Literal[-1] | None = -1,
+    unlabelled: Literal[-1] | None = -1, fast: bool = False,
 ) -> Evaluation: ...
 def set_num_threads(threads: SupportsIndex, /) -> None: ...
 def get_num_threads() -> int: ...

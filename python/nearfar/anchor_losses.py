@@ -7,7 +7,8 @@ from . import _core
 from ._targets import TargetLoss
 from .losses import _number, _reduced
 
-_COMMON = ("metric", "normalize", "scale", "reduction", "divisor", "stats", "unlabelled")
+_COMMON = ("metric", "normalize", "scale", "reduction", "divisor", "stats", "unlabelled",
+           "fast")
 
 
 def _distance(metric, normalize):
@@ -45,6 +46,7 @@ class AnchorLoss(TargetLoss):
         given to the call or 1. Other reductions give the terms too with ``terms=True``.
     stats: also count mean distances; never changes value or gradient.
     unlabelled: -1, or None if -1 is an ordinary class.
+    fast: distances as in ``pairwise_distances(..., fast=True)``; not for dot and cityblock.
     """
 
     __slots__ = ()
@@ -57,7 +59,8 @@ class AnchorLoss(TargetLoss):
         base = _core.Loss(cls._preset)
         names = {name: getattr(base, name) for name in cls._own}
         names |= {"metric": base.pos_metric, "normalize": base.normalize, "scale": base.scale,
-                  "reduction": base.reduction, "divisor": None, "stats": False, "unlabelled": -1}
+                  "reduction": base.reduction, "divisor": None, "stats": False, "unlabelled": -1,
+                  "fast": False}
         kinds = {name: (inspect.Parameter.POSITIONAL_OR_KEYWORD if name in cls._own
                         else inspect.Parameter.KEYWORD_ONLY) for name in names}
         cls.__signature__ = inspect.Signature(

@@ -9,7 +9,7 @@ _METRIC_SYMBOL = {"euclidean": "d", "sqeuclidean": "d^2", "cosine": "c", "dot": 
                   "cityblock": "l"}
 _FIELDS = ("preset", "pos_metric", "neg_metric", "pos_exponent", "neg_exponent", "pos_margin",
            "neg_margin", "pos_weight", "neg_weight", "scale", "normalize", "reduction", "divisor",
-           "stats", "unlabelled")
+           "stats", "unlabelled", "fast")
 # A name without a side stands for both sides, and margin for that of the negatives.
 _BOTH = {"metric": ("pos_metric", "neg_metric"), "exponent": ("pos_exponent", "neg_exponent"),
          "margin": ("neg_margin",)}
@@ -86,6 +86,7 @@ class ContrastiveLoss(TargetLoss):
     (pair lists and rows only).
     stats: also count active positives and mean distances; never changes value or gradient.
     unlabelled: -1, or None if -1 is an ordinary class.
+    fast: distances of all pairs as in ``pairwise_distances(..., fast=True)``; not for dot, cityblock.
 
     Call the object for all pairs of labelled rows, ``loss(x, labels)``; ``loss.pairs(x, pairs)``,
     ``loss.rows(left, right, same)`` and ``loss.reference(query, query_labels, reference,

@@ -1,12 +1,13 @@
 /* Distances and exact nearest neighbours. */
 #include "core.h"
 
-/* value[4] as metric, normalize, precise, allow_nonfinite. */
-static int get_options(PyObject *const *value, nf_distance_options *options) {
+/* value[4] as metric, normalize, precise, allow_nonfinite, and of all pairs [5] with fast. */
+static int get_options(PyObject *const *value, bool all_pairs, nf_distance_options *options) {
     *options = nf_distance_defaults();
     if (core_metric(value[0], "metric", &options->metric) < 0 ||
         core_flag(value[1], "normalize", &options->normalize) < 0 ||
-        core_flag(value[2], "precise", &options->precise) < 0) {
+        core_flag(value[2], "precise", &options->precise) < 0 ||
+        (all_pairs && core_flag(value[4], "fast", &options->fast) < 0)) {
         return -1;
     }
     return core_flag(value[3], "allow_nonfinite", &options->allow_nonfinite);
@@ -29,7 +30,7 @@ static int get_both(core_state *state, PyObject *x_object, const char *x_name, P
 
 const char core_doc_pairwise_distances[] =
     "pairwise_distances(x, y=None, metric='euclidean', *, normalize=False, precise=False,\n"
-    "                   allow_nonfinite=False)\n"
+    "                   allow_nonfinite=False, fast=False)\n"
     "--\n\n"
     "Distances of every row of x (n, d) to every row of y (m, d), as an (n, m) array.\n\n"
     "    euclidean    sqrt(sum_k (a_k - b_k)^2)\n"
@@ -37,26 +38,30 @@ const char core_doc_pairwise_distances[] =
     "    cosine       |a/|a| - b/|b||^2 / 2 = 1 - cos(a, b)\n"
     "    dot          -sum_k a_k b_k\n"
     "    cityblock    sum_k |a_k - b_k|\n\n"
-    "All come from differences, never from |a|^2 - 2ab + |b|^2, so near points do not cancel:\n"
+    "All come from differences, not from |a|^2 - 2ab + |b|^2, so near points do not cancel:\n"
     "euclidean, sqeuclidean and cityblock are right to (d + 2) ulp, d(x, x) is exactly 0, and the\n"
     "result is symmetric bit for bit. With cosine a zero row is at distance 1 from every other.\n\n"
     "y None: the distances of x with itself.\n"
     "normalize: divide the rows by their length first; a zero row stays zero.\n"
     "precise: accumulate in float64; float32 results are then right to 0.51 ulp.\n"
-    "allow_nonfinite: let NaN and Inf through instead of raising ValueError.\n\n"
+    "allow_nonfinite: let NaN and Inf through instead of raising ValueError.\n"
+    "fast: euclidean, sqeuclidean and cosine from |a|^2 + |b|^2 - 2ab, pairs for which that would\n"
+    "    cancel from differences; squared distances are right to 40 (d + 2) 2^-24 in float32 "
+    "(2^-53\n"
+    "    in float64), the rest above still holds. Never taken unless asked for.\n\n"
     "The result is float32 for float32 input and float64 for float64; a mixed pair is float64.";
 
 static const char *const full_names[] = {
-    "x", "y", "metric", "normalize", "precise", "allow_nonfinite", NULL};
+    "x", "y", "metric", "normalize", "precise", "allow_nonfinite", "fast", NULL};
 static const core_signature full_signature = {"pairwise_distances", 3, 1, full_names};
 
 CORE_FUNCTION(core_pairwise_distances) {
     core_state *state = PyModule_GetState(module);
-    PyObject *value[6] = {NULL}, *out = NULL, *answer = NULL;
+    PyObject *value[7] = {NULL}, *out = NULL, *answer = NULL;
     core_matrix x = {0}, y = {0};
     nf_distance_options options;
     if (core_arguments(&full_signature, args, nargs, keywords, value) < 0 ||
-        get_options(value + 2, &options) < 0 ||
+        get_options(value + 2, true, &options) < 0 ||
         get_both(state, value[0], "x", value[1], "y", &x, &y) < 0) {
         goto done;
     }
@@ -80,22 +85,24 @@ done:
 /* ---- condensed ------------------------------------------------------------------------------ */
 
 const char core_doc_pdist[] =
-    "pdist(x, metric='euclidean', *, normalize=False, precise=False, allow_nonfinite=False)\n"
+    "pdist(x, metric='euclidean', *, normalize=False, precise=False, allow_nonfinite=False,\n"
+    "      fast=False)\n"
     "--\n\n"
     "Distances of the n (n - 1) / 2 pairs i < j of rows of x (n, d), in the order (0, 1), (0, 2),\n"
     ".. (n - 2, n - 1) of scipy.spatial.distance.pdist. Options as pairwise_distances.";
 
-static const char *const pdist_names[] = {"x",       "metric",          "normalize",
-                                          "precise", "allow_nonfinite", NULL};
+static const char *const pdist_names[] = {
+    "x", "metric", "normalize", "precise", "allow_nonfinite", "fast", NULL};
 static const core_signature pdist_signature = {"pdist", 2, 1, pdist_names};
 
 CORE_FUNCTION(core_pdist) {
     core_state *state = PyModule_GetState(module);
-    PyObject *value[5] = {NULL}, *out = NULL, *answer = NULL;
+    PyObject *value[6] = {NULL}, *out = NULL, *answer = NULL;
     core_matrix x = {0};
     nf_distance_options options;
     if (core_arguments(&pdist_signature, args, nargs, keywords, value) < 0 ||
-        get_options(value + 1, &options) < 0 || core_matrix_get(state, value[0], "x", &x) < 0) {
+        get_options(value + 1, true, &options) < 0 ||
+        core_matrix_get(state, value[0], "x", &x) < 0) {
         goto done;
     }
     size_t n = x.view.rows, pairs;
@@ -127,7 +134,7 @@ const char core_doc_pair_distances[] =
     "--\n\n"
     "Distances of chosen pairs only: result[p] = d(x[i[p]], y[j[p]]), shape (p).\n\n"
     "x (n, d); i, j (p) whole row numbers; y (m, d), or None for x. No n x n matrix is made.\n"
-    "Options as pairwise_distances.";
+    "Options as pairwise_distances; listed pairs are computed directly, so there is no fast.";
 
 static const char *const list_names[] = {
     "x", "i", "j", "y", "metric", "normalize", "precise", "allow_nonfinite", NULL};
@@ -140,7 +147,7 @@ CORE_FUNCTION(core_pair_distances) {
     core_vector i = {0}, j = {0};
     nf_distance_options options;
     if (core_arguments(&list_signature, args, nargs, keywords, value) < 0 ||
-        get_options(value + 4, &options) < 0 ||
+        get_options(value + 4, false, &options) < 0 ||
         get_both(state, value[0], "x", value[3], "y", &x, &y) < 0 ||
         core_index_get(state, value[1], "i", &i) < 0 ||
         core_index_get(state, value[2], "j", &j) < 0 ||
@@ -170,7 +177,7 @@ done:
 
 const char core_doc_knn[] =
     "knn(query, reference=None, k=1, metric='euclidean', *, exclude_self=None, normalize=False,\n"
-    "    precise=False, allow_nonfinite=False)\n"
+    "    precise=False, allow_nonfinite=False, fast=False)\n"
     "--\n\n"
     "Exact k nearest rows of reference (m, d) for each row of query (n, d), nearest first, ties "
     "by\n"
@@ -179,23 +186,23 @@ const char core_doc_knn[] =
     "Returns (index, distance): (n, k) int64 and (n, k) in the type of query. Memory\n"
     "O(threads * block), never n x m. Options as pairwise_distances.";
 
-static const char *const knn_names[] = {"query",           "reference",    "k",
-                                        "metric",          "normalize",    "precise",
-                                        "allow_nonfinite", "exclude_self", NULL};
+static const char *const knn_names[] = {
+    "query",   "reference",       "k",    "metric",       "normalize",
+    "precise", "allow_nonfinite", "fast", "exclude_self", NULL};
 static const core_signature knn_signature = {"knn", 4, 1, knn_names};
 
 CORE_FUNCTION(core_knn) {
     core_state *state = PyModule_GetState(module);
-    PyObject *value[8] = {NULL}, *index = NULL, *distance = NULL, *answer = NULL;
+    PyObject *value[9] = {NULL}, *index = NULL, *distance = NULL, *answer = NULL;
     core_matrix x = {0}, y = {0};
     nf_distance_options options;
     size_t k = 1;
     if (core_arguments(&knn_signature, args, nargs, keywords, value) < 0 ||
-        get_options(value + 3, &options) < 0 || core_size(value[2], "k", &k) < 0) {
+        get_options(value + 3, true, &options) < 0 || core_size(value[2], "k", &k) < 0) {
         return NULL;
     }
     int exclude_self = !core_given(value[1]);
-    if ((core_given(value[7]) && core_flag(value[7], "exclude_self", &exclude_self) < 0) ||
+    if ((core_given(value[8]) && core_flag(value[8], "exclude_self", &exclude_self) < 0) ||
         get_both(state, value[0], "query", value[1], "reference", &x, &y) < 0) {
         goto done;
     }

@@ -6,7 +6,7 @@
 const char core_doc_evaluate[] =
     "evaluate(x, labels, reference=None, reference_labels=None, *, ids=None, reference_ids=None,\n"
     "         k=(1, 5, 10), knn_k=5, retrieval=True, verification=True, metric='euclidean',\n"
-    "         normalize=False, precise=False, unlabelled=-1)\n"
+    "         normalize=False, precise=False, unlabelled=-1, fast=False)\n"
     "--\n\n"
     "Retrieval and verification of the rows x (n, d) with labels (n) against each other, or\n"
     "against reference (m, d) with reference_labels (m). Exact; memory O(n), never n x n.\n\n"
@@ -20,7 +20,7 @@ const char core_doc_evaluate[] =
 static const char *const names[] = {"x",         "labels",        "reference", "reference_labels",
                                     "ids",       "reference_ids", "k",         "knn_k",
                                     "retrieval", "verification",  "metric",    "normalize",
-                                    "precise",   "unlabelled",    NULL};
+                                    "precise",   "unlabelled",    "fast",      NULL};
 static const core_signature signature = {"evaluate", 4, 2, names};
 
 enum {
@@ -38,6 +38,7 @@ enum {
     NORMALIZE,
     PRECISE,
     UNLABELLED,
+    FAST,
     ARGUMENTS
 };
 
@@ -66,7 +67,8 @@ static int get_options(PyObject *const *value, nf_eval_options *options, int *ha
         core_flag(value[VERIFICATION], "verification", &options->verification) < 0 ||
         core_metric(value[METRIC], "metric", &options->distance.metric) < 0 ||
         core_flag(value[NORMALIZE], "normalize", &options->distance.normalize) < 0 ||
-        core_flag(value[PRECISE], "precise", &options->distance.precise) < 0) {
+        core_flag(value[PRECISE], "precise", &options->distance.precise) < 0 ||
+        core_flag(value[FAST], "fast", &options->distance.fast) < 0) {
         return -1;
     }
     return core_unlabelled(value[UNLABELLED], has_unlabelled);

@@ -12,7 +12,7 @@
     "preset", "metric", "pos_metric", "neg_metric", "margin", "pos_margin", "neg_margin",        \
         "exponent", "pos_exponent", "neg_exponent", "pos_weight", "neg_weight", "scale",         \
         "normalize", "reduction", "stats", "unlabelled", "temperature", "alpha", "beta", "base", \
-        "gamma", "triplets", "smooth", "divisor"
+        "gamma", "triplets", "smooth", "divisor", "fast"
 
 enum {
     PRESET,
@@ -40,6 +40,7 @@ enum {
     TRIPLETS,
     SMOOTH,
     DIVISOR,
+    FAST,
     OPTIONS
 };
 
@@ -102,7 +103,8 @@ static int set_rest(PyObject *const *value, nf_loss *loss) {
         core_number(value[SCALE], "scale", &loss->scale) < 0 ||
         core_reduction(value[REDUCTION], "reduction", &loss->reduction) < 0 ||
         core_number(value[DIVISOR], "divisor", &loss->divisor) < 0 ||
-        core_flag(value[STATS], "stats", &loss->stats) < 0) {
+        core_flag(value[STATS], "stats", &loss->stats) < 0 ||
+        core_flag(value[FAST], "fast", &loss->fast) < 0) {
         return -1;
     }
     return core_given(value[NORMALIZE]) ? core_flag(value[NORMALIZE], "normalize", &loss->normalize)
@@ -203,7 +205,7 @@ const char core_doc_loss[] =
     "     pos_exponent=None, neg_exponent=None, pos_weight=None, neg_weight=None, scale=None,\n"
     "     normalize=None, reduction=None, stats=False, unlabelled=-1, temperature=None,\n"
     "     alpha=None, beta=None, base=None, gamma=None, triplets=None, smooth=None,\n"
-    "     divisor=None)\n"
+    "     divisor=None, fast=False)\n"
     "--\n\n"
     "Loss over all pairs of labelled rows, with its gradient.\n\n"
     "Without options this is eq. (3) of Weston, Ratle & Collobert, Deep Learning via\n"
@@ -441,6 +443,8 @@ static PyGetSetDef loss_getset[] = {
     {"gamma", get_number, NULL, "Rate of circle loss.", FIELD(gamma)},
     {"triplets", get_triplets, NULL, "Which triplets: 'all', 'semi-hard' or 'hard'.", NULL},
     {"smooth", get_flag, NULL, "log(1 + exp(z)) instead of max(0, z).", FIELD(smooth)},
+    {"fast", get_flag, NULL, "Squared distances from dot products where they keep their digits.",
+     FIELD(fast)},
     {"unlabelled", get_unlabelled, NULL, "-1, or None if -1 is an ordinary class.", NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 

@@ -26,7 +26,8 @@
     XX(double, base)            \
     XX(double, gamma)           \
     XX(nf_triplets, triplets)   \
-    XX(int, smooth)
+    XX(int, smooth)             \
+    XX(int, fast)
 
 enum {
 #define XX(type, name) LOSS_NUMBER_##name,

@@ -115,7 +115,7 @@ int nf_loss_takes(nf_loss_kind kind, const char *field) {
     /* What every kind takes. */
     return strcmp(field, "scale") == 0 || strcmp(field, "normalize") == 0 ||
            strcmp(field, "metric") == 0 || strcmp(field, "reduction") == 0 ||
-           strcmp(field, "divisor") == 0;
+           strcmp(field, "fast") == 0 || strcmp(field, "divisor") == 0;
 }
 
 nf_kind_run_fn nf_kind_run(nf_loss_kind kind) {

@@ -81,6 +81,7 @@ static void put_loss(writer *w, const nf_loss *loss) {
     if (nf_loss_takes(loss->kind, "smooth")) put_count(w, "loss.smooth", loss->smooth != 0);
     put_double(w, "loss.scale", loss->scale);
     put_count(w, "loss.normalize", loss->normalize != 0);
+    if (loss->fast) put_count(w, "loss.fast", 1);
     put(w, "loss.reduction", nf_reduction_name(loss->reduction));
     if (loss->reduction == NF_REDUCE_DIVISOR) put_double(w, "loss.divisor", loss->divisor);
 }

@@ -392,6 +392,20 @@ def test_triplets(cli, which, over, smooth):
         assert got["triplets"] == which and got["smooth"] == bool(smooth)
 
 
+def test_fast_takes_other_distances(cli):
+    rng = np.random.default_rng(12)
+    cli.save(x=rng.normal(size=(150, 40)).astype("f4"), y=rng.integers(0, 5, 150))
+    for options in ["--margin", "9"], ["--loss", "supcon"], ["--loss", "triplet"]:
+        plain = cli.json("loss", "x.npy", "--labels", "y.npy", *options)
+        fast = cli.json("loss", "x.npy", "--labels", "y.npy", "--fast", *options)
+        assert fast["fast"] is True and plain["fast"] is False
+        assert fast["loss"] == pytest.approx(plain["loss"], rel=1e-4)
+        assert fast["loss"] != plain["loss"]
+    assert "neg_metric is dot" in cli.fails(
+        USAGE, "loss", "x.npy", "--labels", "y.npy", "--fast", "--neg-metric", "dot",
+        "--margin", "0")
+
+
 def test_triplets_are_all_without_a_word(cli, data):
     plain = cli.json("loss", "x.npy", "--labels", "y.npy", "--loss", "triplet")
     assert plain == cli.json("loss", "x.npy", "--labels", "y.npy", "--loss", "triplet",

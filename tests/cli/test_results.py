@@ -346,6 +346,22 @@ def test_distances_contradictions(cli, data, arguments):
     cli.fails(USAGE, "distances", "x.npy", *arguments, *output)
 
 
+def test_fast_distances_and_neighbours(cli):
+    x = np.random.default_rng(4).normal(size=(60, 40)).astype("f4")
+    x[7] = x[3]
+    cli.save(x=x)
+    cli.ok("distances", "x.npy", "-o", "direct.npy")
+    got = cli.json("distances", "x.npy", "--fast", "-o", "fast.npy")
+    direct, fast = cli.load("direct.npy"), cli.load("fast.npy")
+    assert got["fast"] is True and not np.array_equal(direct, fast) and fast[3, 7] == 0
+    np.testing.assert_allclose(fast, full(x), rtol=20 * 43 * 2.0 ** -24)
+    cli.ok("knn", "x.npy", "-k", "4", "--fast", "-o", "i.npy", "--distances", "d.npy")
+    np.testing.assert_array_equal(cli.load("d.npy"), np.take_along_axis(fast, cli.load("i.npy"), 1))
+    for command in (["distances", "x.npy", "-o", "no.npy"], ["knn", "x.npy", "-o", "no.npy"],
+                    ["eval", "x.npy", "--labels", "x.npy"]):
+        assert "--fast" in cli.fails(USAGE, *command, "--fast", "--metric", "cityblock")
+
+
 def test_distances_larger_than_the_disk_are_refused_before_any_work(cli):
     with open(cli.folder / "x.npy", "wb") as file:
         np.lib.format.write_array_header_1_0(

@@ -32,7 +32,7 @@ class LossOptions(c.Structure):
                 ("divisor", c.c_double), ("stats", c.c_int), ("kind", c.c_int), ("temperature", c.c_double),
                 ("alpha", c.c_double), ("beta", c.c_double), ("base", c.c_double),
                 ("gamma", c.c_double), ("triplets", c.c_int), ("smooth", c.c_int),
-                ("function", c.c_void_p)]
+                ("function", c.c_void_p), ("fast", c.c_int)]
 
 
 class LossResult(c.Structure):
@@ -63,7 +63,7 @@ class Sets(c.Structure):
 
 class DistanceOptions(c.Structure):
     _fields_ = [("metric", c.c_int), ("normalize", c.c_int), ("precise", c.c_int),
-                ("allow_nonfinite", c.c_int)]
+                ("allow_nonfinite", c.c_int), ("fast", c.c_int)]
 
 
 class Error(c.Structure):

@@ -43,6 +43,35 @@ def test_distances(rng, metric, dtype):
                        rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
 
 
+def test_fast_distances_and_losses(rng):
+    x, y = rows(rng, 131, 70, "f4")
+    x[5], x[6] = x[4], x[4] + 1e-4
+    exact = reference_distances("sqeuclidean", x, x)
+    direct = nearfar.pairwise_distances(x, metric="sqeuclidean")
+    fast = nearfar.pairwise_distances(x, metric="sqeuclidean", fast=True)
+    assert np.all(np.abs(fast - exact) <= 40 * 72 * 2.0 ** -24 * exact)
+    assert not np.array_equal(fast, direct)
+    assert fast[4, 5] == 0 and fast[4, 6] == direct[4, 6] > 0
+    i, j = np.triu_indices(131, 1)
+    assert np.array_equal(nearfar.pdist(x, "sqeuclidean", fast=True), fast[i, j])
+    index, distance = nearfar.knn(x, k=3, metric="sqeuclidean", fast=True)
+    assert np.array_equal(distance, np.take_along_axis(fast, index, 1))
+    for loss in nearfar.ContrastiveLoss(margin=40), nearfar.SupConLoss():
+        quick = loss.replace(fast=True)
+        assert quick.fast and not loss.fast and "fast=True" in repr(quick)
+        one, other = loss(x, y), quick(x, y)
+        assert other.value == pytest.approx(one.value, rel=1e-5) and other.value != one.value
+        assert np.allclose(other.grad, one.grad, rtol=1e-3, atol=1e-6)
+    assert nearfar.loss(x, y, margin=40, fast=True).value == (
+        nearfar.ContrastiveLoss(margin=40, fast=True)(x, y).value)
+    assert nearfar.evaluate(x, y, fast=True).map_at_r == pytest.approx(
+        nearfar.evaluate(x, y).map_at_r, abs=1e-3)
+    for call in (lambda: nearfar.pairwise_distances(x, metric="dot", fast=True),
+                 lambda: nearfar.ContrastiveLoss(pos_metric="cityblock", fast=True)):
+        with pytest.raises(ValueError, match="fast"):
+            call()
+
+
 def test_nonfinite_rows_only_when_asked(rng):
     x, _ = rows(rng, 5, 3)
     x[2, 1] = np.nan
