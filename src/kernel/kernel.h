@@ -216,6 +216,16 @@ typedef struct nf_kernels {
     /* Whether some raw[i] is not within [low, high] (NaN counts as outside). */
     bool (*outside)(const void *raw, size_t count, double low, double high);
 
+    /* Which of values[c] (negated: -values[c]) are not in (bar, high], NaN among them: their c,
+     * ascending, to index, of which a line beyond those may be overwritten; how many. Whole lines are
+     * read. */
+    size_t (*not_above)(uint32_t *index, const void *values, size_t count, double bar, double high,
+                        bool negate);
+
+    /* out[p] = sum_k (a[k] - b[index[p]][k])^2 in lanes k mod L, for d a multiple of L. */
+    void (*gather_sqdist)(void *out, const void *a, const void *b, size_t ldb,
+                          const uint32_t *index, size_t count, size_t d);
+
     /* Terms and weights of the contrastive family on a tile. */
     void (*contrast)(const nf_contrast *contrast, const nf_contrast_tile *tile,
                      nf_contrast_sums *sums);

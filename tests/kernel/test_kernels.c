@@ -480,8 +480,95 @@ static void outside_finds_the_one(void **state) {
     }
 }
 
+static size_t naive_not_above(uint32_t *index, nf_type type, const void *values, size_t count,
+                              double bar, double high, bool negate) {
+    size_t found = 0;
+    for (size_t c = 0; c < count; c++) {
+        double value = negate ? -get(type, values, c) : get(type, values, c);
+        if (!(value > bar && value <= high)) index[found++] = (uint32_t)c;
+    }
+    return found;
+}
+
+static void not_above_lists_what_is_left(void **state) {
+    tables *t = *state;
+    const double bars[] = {-INFINITY, -0.3, 0, 0.25, INFINITY, NAN};
+    for (size_t round = 0; round < 600; round++) {
+        nf_type type = round % 2 == 0 ? NF_FLOAT32 : NF_FLOAT64;
+        const size_t lanes = nf_lanes(type), count = round / 2 % 67;
+        const double bar = (double)(float)bars[round % 6],
+                     high = round % 5 < 3 ? INFINITY : 0x1p120;
+        probe_guard in = filled(type, nf_round_up(count, lanes), round, round % 3 == 0, 1);
+        uint32_t want[67 + 16];
+        const bool negate = round % 7 < 3;
+        size_t expected = naive_not_above(want, type, in.data, count, bar, high, negate);
+        for (size_t k = 0; k < t->count; k++) {
+            probe_guard index =
+                probe_guard_make((nf_round_up(count, lanes) + lanes) * sizeof(uint32_t), 1);
+            size_t found = nf_kernels_get(t->context[k], type)
+                               ->not_above(index.data, in.data, count, bar, high, negate);
+            assert_int_equal(found, expected);
+            assert_memory_equal(index.data, want, found * sizeof *want);
+            probe_guard_free(&index);
+        }
+        probe_guard_free(&in);
+    }
+}
+
+/* Lanes k mod L first, then halves onto halves. */
+static double naive_gather(nf_type type, const void *a, const void *b, size_t d) {
+    const size_t lanes = nf_lanes(type);
+    double lane[16] = {0};
+    for (size_t k = 0; k < d; k++) {
+        double *sum = &lane[k % lanes];
+        if (type == NF_FLOAT32) {
+            float difference = (float)get(type, a, k) - (float)get(type, b, k);
+            *sum = (double)fmaf(difference, difference, (float)*sum);
+        } else {
+            double difference = get(type, a, k) - get(type, b, k);
+            *sum = fma(difference, difference, *sum);
+        }
+    }
+    for (size_t width = lanes / 2; width > 0; width /= 2) {
+        for (size_t l = 0; l < width; l++) {
+            lane[l] += lane[l + width];
+            if (type == NF_FLOAT32) lane[l] = (double)(float)lane[l];
+        }
+    }
+    return lane[0];
+}
+
+static void gathered_distances_are_sums_of_lanes(void **state) {
+    tables *t = *state;
+    for (size_t round = 0; round < 60; round++) {
+        nf_type type = round % 2 == 0 ? NF_FLOAT32 : NF_FLOAT64;
+        const size_t size = nf_type_size(type), d = round / 2 % 6 * nf_lanes(type),
+                     ld = d + round % 4;
+        const size_t rows = 9;
+        probe_guard b = filled(type, (rows - 1) * ld + d, round, round % 3 == 0, 1);
+        uint32_t index[20];
+        for (size_t p = 0; p < 20; p++) index[p] = (uint32_t)nf_random_below(round, 9, p, rows);
+        for (size_t count = 0; count <= 20; count += 5) {
+            for (size_t k = 0; k < t->count; k++) {
+                probe_guard out = probe_guard_make(count * size, 1);
+                nf_kernels_get(t->context[k], type)
+                    ->gather_sqdist(out.data, b.data, b.data, ld, index, count, d);
+                for (size_t p = 0; p < count; p++) {
+                    const void *other = (const char *)b.data + index[p] * ld * size;
+                    double naive = naive_gather(type, b.data, other, d);
+                    assert_true(agrees(get(type, out.data, p), naive));
+                }
+                probe_guard_free(&out);
+            }
+        }
+        probe_guard_free(&b);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(not_above_lists_what_is_left),
+        cmocka_unit_test(gathered_distances_are_sums_of_lanes),
         cmocka_unit_test(distances_are_naive_chains),
         cmocka_unit_test(gram_is_naive_chains_with_near_pairs_direct),
         cmocka_unit_test(products_are_naive_chains),
