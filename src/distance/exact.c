@@ -69,7 +69,7 @@ double nf_exact_distance(nf_metric metric, nf_type type, const void *a, const vo
     case NF_COSINE:
         root = scaled_root(type, a, b, d, &exponent);
         return ldexp(root * root, 2 * exponent - (metric == NF_COSINE ? 1 : 0));
-    case NF_DOT: return -scaled_dot(type, a, b, d);
+    case NF_DOT: return 0 - scaled_dot(type, a, b, d); /* never -0, as the kernels */
     case NF_CITYBLOCK: return halved_cityblock(type, a, b, d);
     }
     return NAN;

@@ -2,9 +2,9 @@
 
 #include <string.h>
 
-nf_status nf_strips_begin(nf_context *context, const nf_distance_options *options, nf_matrix x,
-                          const char *x_name, nf_matrix y, const char *y_name, size_t capacity,
-                          nf_strips *strips) {
+nf_status nf_strips_check(nf_context *context, const nf_distance_options *options, nf_matrix x,
+                          const char *x_name, nf_matrix y, const char *y_name,
+                          nf_distance_job *job) {
     nf_distance_options chosen = options != NULL ? *options : nf_distance_defaults();
     nf_status status = nf_check_matrix(context, x, x_name);
     if (status == NF_OK) status = nf_check_matrix(context, y, y_name);
@@ -15,19 +15,25 @@ nf_status nf_strips_begin(nf_context *context, const nf_distance_options *option
                     x_name, x.cols, x.type == NF_FLOAT32 ? "float32" : "float64", y_name, y.cols,
                     y.type == NF_FLOAT32 ? "float32" : "float64");
     }
-    strips->allow_nonfinite = chosen.allow_nonfinite != 0;
-    strips->type = x.type;
-    strips->capacity = capacity;
-    if (status == NF_OK && !strips->allow_nonfinite) {
+    if (status == NF_OK && !chosen.allow_nonfinite) {
         status = nf_check_finite(context, x, x_name);
         bool same = x.data == y.data && x.rows == y.rows && x.ld == y.ld;
         if (status == NF_OK && !same) status = nf_check_finite(context, y, y_name);
     }
-    /* Finite input is established and Inf is looked for in every strip, so the run itself need not:
-     * nothing is written before the last strip. */
+    /* Finite input is established, so the run itself need not look for it. */
     chosen.allow_nonfinite = 1;
-    if (status == NF_OK) status = nf_distance_prepare(context, &chosen, x, y, &strips->job);
-    if (status == NF_OK) status = nf_distance_prepare_tiles(context, &strips->job);
+    if (status == NF_OK) status = nf_distance_prepare(context, &chosen, x, y, job);
+    if (status == NF_OK) status = nf_distance_prepare_tiles(context, job);
+    return status;
+}
+
+nf_status nf_strips_begin(nf_context *context, const nf_distance_options *options, nf_matrix x,
+                          const char *x_name, nf_matrix y, const char *y_name, size_t capacity,
+                          nf_strips *strips) {
+    nf_status status = nf_strips_check(context, options, x, x_name, y, y_name, &strips->job);
+    strips->allow_nonfinite = options != NULL && options->allow_nonfinite;
+    strips->type = x.type;
+    strips->capacity = capacity;
     if (status == NF_OK) {
         status = nf_scratch(context, &strips->values, capacity, nf_type_size(x.type),
                             "strip of distances");

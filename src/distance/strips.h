@@ -13,7 +13,13 @@ typedef struct nf_strips {
     void *values;    /* the last strip, row-major and contiguous */
 } nf_strips;
 
-/* Check both matrices under their names and make the buffer of rows x columns. */
+/* Check both matrices under their names and make a job of them: distances that exceed the type
+ * become Inf, and are for the caller to find. */
+nf_status nf_strips_check(nf_context *context, const nf_distance_options *options, nf_matrix x,
+                          const char *x_name, nf_matrix y, const char *y_name,
+                          nf_distance_job *job) NF_MUST_USE;
+
+/* As nf_strips_check, and make the buffer of rows x columns. */
 nf_status nf_strips_begin(nf_context *context, const nf_distance_options *options, nf_matrix x,
                           const char *x_name, nf_matrix y, const char *y_name, size_t capacity,
                           nf_strips *strips) NF_MUST_USE;

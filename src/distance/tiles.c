@@ -73,12 +73,38 @@ nf_status nf_distance_prepare_tiles(nf_context *context, nf_distance_job *job) {
     return NF_OK;
 }
 
+/* Magnitudes as integers are in the order of the numbers, and their largest is a loop a compiler
+ * can do many of at once. */
+double nf_largest_value(nf_matrix x) {
+    int32_t narrow = 0;
+    int64_t wide = 0;
+    for (size_t r = 0; r < x.rows; r++) {
+        const char *row = nf_matrix_row(x, r);
+        for (size_t c = 0; c < x.cols && x.type == NF_FLOAT32; c++) {
+            int32_t bits;
+            memcpy(&bits, row + c * sizeof bits, sizeof bits);
+            bits &= INT32_MAX;
+            narrow = bits > narrow ? bits : narrow;
+        }
+        for (size_t c = 0; c < x.cols && x.type == NF_FLOAT64; c++) {
+            int64_t bits;
+            memcpy(&bits, row + c * sizeof bits, sizeof bits);
+            bits &= INT64_MAX;
+            wide = bits > wide ? bits : wide;
+        }
+    }
+    float small;
+    double large;
+    memcpy(&small, &narrow, sizeof small);
+    memcpy(&large, &wide, sizeof large);
+    return x.type == NF_FLOAT32 ? (double)small : large;
+}
+
 bool nf_distance_may_overflow(nf_metric metric, nf_matrix x, nf_matrix y) {
-    double largest = 0, d = (double)x.cols;
-    for (size_t r = 0; r < x.rows; r++)
-        for (size_t k = 0; k < x.cols; k++) largest = fmax(largest, fabs(nf_matrix_get(x, r, k)));
-    for (size_t r = 0; r < y.rows; r++)
-        for (size_t k = 0; k < y.cols; k++) largest = fmax(largest, fabs(nf_matrix_get(y, r, k)));
+    double largest = nf_largest_value(x), d = (double)x.cols;
+    if (y.data != x.data || y.rows != x.rows || y.ld != x.ld) {
+        largest = fmax(largest, nf_largest_value(y));
+    }
     double limit = x.type == NF_FLOAT32 ? FLT_MAX : DBL_MAX, bound = 0;
     switch (metric) {
     case NF_EUCLIDEAN: bound = 2 * largest * sqrt(d); break;

@@ -36,6 +36,9 @@ typedef void (*nf_row_fn)(void *out, const void *const *a, const void *const *b,
                           size_t d);
 nf_row_fn nf_family_rows(const nf_kernels *kernels, nf_family family);
 
+/* The largest |x[r][c]| of finite rows. */
+double nf_largest_value(nf_matrix x);
+
 /* Whether finite rows of these matrices could have a distance beyond the type. */
 bool nf_distance_may_overflow(nf_metric metric, nf_matrix x, nf_matrix y);
 

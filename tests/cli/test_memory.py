@@ -89,7 +89,7 @@ def test_every_allocation_failing_once(cli, shim, command):
     want, made = run(COUNT_TO=str(cli.folder / "count"))
     assert want.returncode == OK, want.stderr
     count = int((cli.folder / "count").read_text())
-    assert count > 20
+    assert count > 15
     refused = 0
     for k in range(1, count + 1):
         done, got = run(FAIL_AT=str(k))

@@ -84,6 +84,7 @@ static void neighbours_match_a_full_sort(void **state) {
         p.options.metric = (nf_metric)(seed % 5);
         p.options.normalize = seed % 7 == 0;
         p.options.precise = seed % 11 == 0;
+        p.options.fast = seed % 13 == 0 && p.options.metric <= NF_COSINE;
         p.exclude_self = seed % 3 == 1;
         bool self = p.exclude_self || seed % 3 == 2;
         if (seed % 4 < 2) {
