@@ -367,6 +367,7 @@ static int print_json(cli *app, const job *work) {
     cli_json_count(document, "zero_rows", result->zero_rows);
     cli_json_count(document, "tiles_total", result->tiles_total);
     cli_json_count(document, "tiles_skipped", result->tiles_skipped);
+    cli_json_count(document, "updates_total", result->updates_total);
     cli_json_count(document, "updates_skipped", result->updates_skipped);
     if (work->loss.kind != NF_KIND_CONTRASTIVE) {
         cli_json_count(document, "terms", result->terms);
@@ -417,8 +418,9 @@ static int print_table(cli *app, const job *work) {
                 (unsigned long long)result->active_terms);
     }
     tell_loss(app, &work->loss);
-    cli_detail(app, "%llu tiles, %llu skipped, %llu without update",
+    cli_detail(app, "%llu tiles, %llu skipped; %llu updates, %llu skipped",
                (unsigned long long)result->tiles_total, (unsigned long long)result->tiles_skipped,
+               (unsigned long long)result->updates_total,
                (unsigned long long)result->updates_skipped);
     return CLI_OK;
 }

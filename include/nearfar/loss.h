@@ -259,11 +259,15 @@ typedef struct nf_loss_result {
     uint64_t active_positive;      /* positives with w phi+ > 0 */
     double mean_positive_distance; /* mean t+, t-; 0 when the side has no pair */
     double mean_negative_distance;
-    /* Work of the batch and reference forms: 96 x 96 tiles of pairs; those skipped because no pair
-     * of theirs can have a term (positives that close in form, negatives beyond the margin by the
-     * balls around their blocks; the latter only without stats); computed tiles without a gradient
-     * update because every weight is 0. Skipping never changes a bit. */
-    uint64_t tiles_total, tiles_skipped, updates_skipped;
+    /* Work of the batch and reference forms. A tile is a block of rows against another, at most 96 by
+     * 96 (kinds triplet and margin: 96 anchors by 128 rows); skipped are those no pair of which can
+     * have a term (positives that close in form, negatives beyond the margin by the balls around
+     * their blocks; the latter only without stats). An update is the gradient of a strip of 12 rows
+     * of a computed tile from all rows of its other block: of the tile's rows and, where they have a
+     * gradient here, of its columns. Skipped are those all of whose weights are 0; without
+     * gradients there are none. total - skipped does not depend on pruning. Skipping never changes
+     * a bit. */
+    uint64_t tiles_total, tiles_skipped, updates_total, updates_skipped;
     /* Kinds whose terms are not single pairs: how many terms there are (anchors, positive pairs seen
      * from each end, triplets) and how many are > 0 (kind margin: parts > 0, of which a triplet has
      * two); else 0. For the kinds triplet and margin active_positive and active_negative count

@@ -33,7 +33,8 @@ typedef struct nf_anchored {
     bool *used;             /* (chunks) some of them is not 0 */
     size_t worker_bytes;
     unsigned char *scratch;
-    uint64_t tiles, updates_skipped;
+    uint64_t tiles;
+    atomic_ullong updates, updates_skipped; /* strips, see nf_update_work */
 } nf_anchored;
 
 /* A worker's arrays: an anchor, its slopes, its targets; later, in the same room, parts of gradient
@@ -226,11 +227,13 @@ static void settle(const nf_anchored *run, int s, size_t first, size_t rows,
 
 /* The anchors of one strip: their weights against every column. */
 static void update_anchors(void *argument, size_t strip, int worker) {
-    const nf_anchored *run = argument;
+    nf_anchored *run = argument;
     const nf_panels *panels = &run->panels;
     const size_t first = strip * NF_STRIP_HEIGHT, a = panels->first + first;
     const size_t rows = nf_min_size(NF_STRIP_HEIGHT, panels->rows - first);
     nf_update_side own = {0};
+    nf_update_work work = {0};
+    atomic_fetch_add_explicit(&run->updates, run->chunks, memory_order_relaxed);
     if (atomic_load_explicit(&panels->exact, memory_order_relaxed)) {
         double *two = (double *)(void *)worker_scratch(run, worker);
         for (size_t p = 0; p < rows * run->columns; p++) {
@@ -247,9 +250,11 @@ static void update_anchors(void *argument, size_t strip, int worker) {
             begin_part(run, 0, a, rows, worker, &own);
         }
         update.a = own;
-        if (run->used[chunk]) nf_update_run(&update);
+        if (run->used[chunk]) nf_update_run(&update, &work);
+        work.skipped += !run->used[chunk];
     }
     settle(run, 0, a, rows, &own);
+    atomic_fetch_add_explicit(&run->updates_skipped, work.skipped, memory_order_relaxed);
 }
 
 /* The columns of one chunk: weights from slopes, then theirs against every anchor of the panel. */
@@ -258,7 +263,10 @@ static void update_columns(void *argument, size_t chunk, int worker) {
     const nf_panels *panels = &run->panels;
     const size_t c = chunk * NF_PANEL_COLUMNS, columns = chunk_columns(run, chunk);
     const int last = run->sets - 1;
+    const uint64_t strips = run->sum[last] != NULL ? nf_update_strips(columns) : 0;
+    nf_update_work work = {0};
     run->used[chunk] = true;
+    atomic_fetch_add_explicit(&run->updates, strips, memory_order_relaxed);
     if (atomic_load_explicit(&panels->exact, memory_order_relaxed)) {
         double *two = (double *)(void *)worker_scratch(run, worker);
         for (size_t p = 0; run->sum[last] != NULL && p < columns * panels->rows; p++) {
@@ -275,12 +283,15 @@ static void update_columns(void *argument, size_t chunk, int worker) {
                                 .transform = nf_metric_transform(panels->metric),
                                 .facts = &run->facts[chunk]};
     run->used[chunk] = panels->kernels->weigh(&tile);
-    if (!run->used[chunk] || run->sum[last] == NULL) return;
-    nf_weight_facts facts;
-    nf_update update = update_of(run, 0, panels->rows, chunk, &facts);
-    begin_part(run, last, c, columns, worker, &update.b);
-    nf_update_run(&update);
-    settle(run, last, c, columns, &update.b);
+    if (!run->used[chunk]) work.skipped = strips;
+    if (run->used[chunk] && run->sum[last] != NULL) {
+        nf_weight_facts facts;
+        nf_update update = update_of(run, 0, panels->rows, chunk, &facts);
+        begin_part(run, last, c, columns, worker, &update.b);
+        nf_update_run(&update, &work);
+        settle(run, last, c, columns, &update.b);
+    }
+    atomic_fetch_add_explicit(&run->updates_skipped, work.skipped, memory_order_relaxed);
 }
 
 static nf_status update_panel(nf_context *context, nf_anchored *run) {
@@ -292,7 +303,6 @@ static nf_status update_panel(nf_context *context, nf_anchored *run) {
     if (status == NF_OK && run->sum[0] != NULL) {
         status = nf_parallel(context, strips, flops > NF_WAKE_FLOPS, 0, update_anchors, run);
     }
-    for (size_t chunk = 0; chunk < run->chunks; chunk++) run->updates_skipped += !run->used[chunk];
     return status;
 }
 
@@ -450,7 +460,8 @@ static void fill_result(const nf_anchored *run, const nf_anchor_sums *total, dou
     result->terms = total->terms;
     result->active_terms = total->active;
     result->tiles_total = run->tiles;
-    result->updates_skipped = run->updates_skipped;
+    result->updates_total = atomic_load(&run->updates);
+    result->updates_skipped = atomic_load(&run->updates_skipped);
     if (!run->job->stats) return;
     result->has_stats = 1;
     result->active_positive = total->active_of[NF_POSITIVE];

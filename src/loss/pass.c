@@ -57,7 +57,8 @@ static void add_result(nf_pass *pass, const nf_tile_result *part) {
     pass->sums.coincident += part->sums.coincident;
     pass->tiles += part->tiles;
     pass->tiles_skipped += part->tiles_skipped;
-    pass->updates_skipped += part->updates_skipped;
+    pass->updates += part->updates.strips;
+    pass->updates_skipped += part->updates.skipped;
 }
 
 nf_status nf_pass_run(nf_context *context, nf_pass *pass) {

@@ -26,7 +26,7 @@ typedef struct nf_pass {
     nf_metric metric[2];
     nf_pass_set *a, *b; /* the same set: all unordered pairs within it */
     bool prune;         /* skip what holds no active negative; distance sums then miss it */
-    uint64_t tiles, tiles_skipped, updates_skipped;
+    uint64_t tiles, tiles_skipped, updates, updates_skipped;
     nf_contrast_sums sums;
 } nf_pass;
 

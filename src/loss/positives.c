@@ -128,6 +128,8 @@ static nf_status gather(nf_context *context, nf_softmax_state *state, int s) {
     nf_status status = nf_strip_run(context, &pass);
     state->result.tiles_total += pass.tiles;
     state->result.tiles_skipped += pass.tiles_skipped;
+    state->result.updates_total += pass.updates;
+    state->result.updates_skipped += pass.updates_skipped;
     for (size_t b = 0; b < blocks && status == NF_OK; b++) {
         state->total.terms += state->block[b].terms;
         state->total.active += state->block[b].active;

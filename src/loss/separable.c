@@ -71,6 +71,8 @@ static nf_status run_pass(nf_context *context, nf_separable *state, nf_separable
     }
     state->result.tiles_total += pass.tiles;
     state->result.tiles_skipped += pass.tiles_skipped;
+    state->result.updates_total += pass.updates;
+    state->result.updates_skipped += pass.updates_skipped;
     return status;
 }
 

@@ -100,6 +100,8 @@ static nf_status run_pass(nf_context *context, nf_softmax_state *state, int s, n
     nf_status status = nf_strip_run(context, &pass);
     state->result.tiles_total += pass.tiles;
     state->result.tiles_skipped += pass.tiles_skipped;
+    state->result.updates_total += pass.updates;
+    state->result.updates_skipped += pass.updates_skipped;
     return status;
 }
 

@@ -24,6 +24,7 @@ typedef struct nf_strip_state {
     unsigned char *scratch;
     uint64_t *skipped; /* (own blocks) */
     atomic_int failure, overflow;
+    atomic_ullong updates, updates_skipped;
 } nf_strip_state;
 
 typedef struct nf_strip_tile {
@@ -290,9 +291,13 @@ static nf_update_side side_of(nf_strip_tile *tile, int s, const nf_strip_set *se
     return side;
 }
 
-static void update(const nf_strip_state *state, nf_strip_tile *tile) {
+static void update(nf_strip_state *state, nf_strip_tile *tile) {
     const nf_strip_pass *pass = state->pass;
     const nf_strip *strip = &tile->strip;
+    const uint64_t strips =
+        nf_update_strips(strip->rows) + (strip->mirrored ? nf_update_strips(strip->cols) : 0);
+    nf_update_work work = {0};
+    atomic_fetch_add_explicit(&state->updates, strips, memory_order_relaxed);
     if (tile->has_exact) {
         update_slowly(state, tile);
         return;
@@ -304,7 +309,10 @@ static void update(const nf_strip_state *state, nf_strip_tile *tile) {
                                   .cols = strip->cols,
                                   .transform = state->transform,
                                   .facts = &tile->facts};
-    if (!state->kernels->weigh(&slopes)) return;
+    if (!state->kernels->weigh(&slopes)) {
+        atomic_fetch_add_explicit(&state->updates_skipped, strips, memory_order_relaxed);
+        return;
+    }
     const nf_update job = {.kernels = state->kernels,
                            .family = state->family,
                            .type = state->type,
@@ -317,7 +325,8 @@ static void update(const nf_strip_state *state, nf_strip_tile *tile) {
                            .cols = strip->cols,
                            .a = side_of(tile, 0, pass->own, true),
                            .b = side_of(tile, 1, pass->other, strip->mirrored)};
-    nf_update_run(&job);
+    nf_update_run(&job, &work);
+    atomic_fetch_add_explicit(&state->updates_skipped, work.skipped, memory_order_relaxed);
 }
 
 /* ---- the run ---------------------------------------------------------------------------------- */
@@ -428,6 +437,8 @@ static nf_status prepare(nf_context *context, nf_strip_state *state) {
     nf_trusted_range(state->family, state->type, state->d, 1, &state->low, &state->high);
     atomic_init(&state->failure, 0);
     atomic_init(&state->overflow, 0);
+    atomic_init(&state->updates, 0);
+    atomic_init(&state->updates_skipped, 0);
     state->span_blocks = nf_pass_span_blocks(&pass->own->set, &pass->other->set);
     state->shape = (nf_span_shape){.kernels = state->kernels,
                                    .type = state->type,
@@ -490,6 +501,8 @@ nf_status nf_strip_run(nf_context *context, nf_strip_pass *pass) {
                          state.type == NF_FLOAT32 ? "pass float64" : "scale the data down");
     }
     for (size_t b = 0; status == NF_OK && b < blocks; b++) pass->tiles_skipped += state.skipped[b];
+    pass->updates += atomic_load(&state.updates);
+    pass->updates_skipped += atomic_load(&state.updates_skipped);
     pass->tiles += pass->once ? blocks * (blocks + 1) / 2 : blocks * others;
     return status;
 }

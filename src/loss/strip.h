@@ -63,7 +63,7 @@ typedef struct nf_strip_pass {
     nf_strip_fn run;
     void *user;
     bool gradient; /* slopes go to the sums of own, up to nf_pass_factor; else statistics only */
-    uint64_t tiles, tiles_skipped; /* out, added */
+    uint64_t tiles, tiles_skipped, updates, updates_skipped; /* out, added */
 } nf_strip_pass;
 
 /* Units of progress of one pass. */

@@ -371,7 +371,7 @@ static nf_update_side side_of(const nf_tile *tile, int s) {
     return side;
 }
 
-static void update(const nf_tile *tile) {
+static void update(const nf_tile *tile, nf_update_work *work) {
     const nf_tile_engine *engine = tile->engine;
     nf_update job = {.kernels = engine->kernels,
                      .family = engine->family,
@@ -385,7 +385,7 @@ static void update(const nf_tile *tile) {
                      .cols = tile->cols,
                      .a = side_of(tile, 0),
                      .b = side_of(tile, 1)};
-    nf_update_run(&job);
+    nf_update_run(&job, work);
 }
 
 /* ---- the tile --------------------------------------------------------------------------------- */
@@ -469,12 +469,17 @@ static void run_tile(nf_tile *tile, nf_tile_result *result) {
     if (tile->has_exact) exact_pairs(tile, &sums);
     add_sums(&result->sums, &sums);
     if (!engine->gradient) return;
-    if (!sums.any_weight) {
-        result->updates_skipped++;
-    } else if (tile->has_exact) {
+    const uint64_t strips = (tile->a->sum != NULL ? nf_update_strips(tile->rows) : 0) +
+                            (tile->b->sum != NULL ? nf_update_strips(tile->cols) : 0);
+    if (sums.any_weight && !tile->has_exact) {
+        update(tile, &result->updates);
+        return;
+    }
+    result->updates.strips += strips;
+    if (sums.any_weight) {
         update_slowly(tile);
     } else {
-        update(tile);
+        result->updates.skipped += strips;
     }
 }
 

@@ -4,10 +4,12 @@
 
 #include "loss/bounds.h"
 #include "loss/span.h"
+#include "loss/update.h"
 
 typedef struct nf_tile_result {
     nf_contrast_sums sums;
-    uint64_t tiles, tiles_skipped, updates_skipped;
+    uint64_t tiles, tiles_skipped;
+    nf_update_work updates;
 } nf_tile_result;
 
 typedef struct nf_tile_engine {

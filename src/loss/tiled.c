@@ -317,6 +317,7 @@ static void take_sums(nf_tiled_state *state, const nf_group *group, const nf_pas
     nf_loss_result *result = &state->result;
     result->tiles_total += pass->tiles;
     result->tiles_skipped += pass->tiles_skipped;
+    result->updates_total += pass->updates;
     result->updates_skipped += pass->updates_skipped;
     result->coincident_negatives += pass->sums.coincident;
     for (int side = NF_NEGATIVE; side <= NF_POSITIVE; side++) {

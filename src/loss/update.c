@@ -111,7 +111,12 @@ static void add_all(const nf_update *update, const nf_direction *direction) {
     }
 }
 
-void nf_update_run(const nf_update *update) {
+static void count_strips(const nf_direction *direction, nf_update_work *work) {
+    work->strips += direction->count;
+    for (size_t s = 0; s < direction->count; s++) work->skipped += direction->strip[s].n == 0;
+}
+
+void nf_update_run(const nf_update *update, nf_update_work *work) {
     nf_direction direction;
     if (update->a.part != NULL) {
         direction.own = &update->a;
@@ -122,6 +127,7 @@ void nf_update_run(const nf_update *update) {
         direction.count = 0;
         list_rows(update, &direction);
         add_all(update, &direction);
+        count_strips(&direction, work);
     }
     if (update->b.part != NULL) {
         direction.own = &update->b;
@@ -132,6 +138,7 @@ void nf_update_run(const nf_update *update) {
         direction.count = 0;
         list_cols(update, &direction);
         add_all(update, &direction);
+        count_strips(&direction, work);
     }
 }
 

@@ -31,7 +31,17 @@ typedef struct nf_update {
     nf_update_side a, b; /* of the rows, of the columns; the same memory on a diagonal */
 } nf_update;
 
-void nf_update_run(const nf_update *update);
+/* Strips of rows that had a gradient to be updated, and those of them without a weight. */
+typedef struct nf_update_work {
+    uint64_t strips, skipped;
+} nf_update_work;
+
+static inline uint64_t nf_update_strips(size_t rows) {
+    return (rows + NF_STRIP_HEIGHT - 1) / NF_STRIP_HEIGHT;
+}
+
+/* Adds to work. */
+void nf_update_run(const nf_update *update, nf_update_work *work);
 
 /* Lays out facts of `rows` rows of `ld` weights from `base` (NULL: only measured); returns bytes. */
 size_t nf_weight_facts_layout(nf_type type, size_t rows, size_t ld, unsigned char *base,

@@ -42,7 +42,7 @@ class LossResult(c.Structure):
                 ("has_stats", c.c_uint64), ("active_positive", c.c_uint64),
                 ("mean_positive_distance", c.c_double), ("mean_negative_distance", c.c_double),
                 ("tiles_total", c.c_uint64), ("tiles_skipped", c.c_uint64),
-                ("updates_skipped", c.c_uint64), ("terms", c.c_uint64),
+                ("updates_total", c.c_uint64), ("updates_skipped", c.c_uint64), ("terms", c.c_uint64),
                 ("active_terms", c.c_uint64)]
 
 
