@@ -34,7 +34,7 @@ _KNN = ("nearfar", "faiss", "scikit-learn")
 
 @dataclass(frozen=True)
 class Case:
-    work: str  # weston, pml, distances, pdist, knn, train
+    work: str  # weston, pml, a loss of anchors, distances, pdist, knn, train
     data: str  # a function of data.py
     n: int
     d: int
@@ -58,6 +58,11 @@ def _pml(n, d):
     return Case("pml", "spread_classes", n, d, _PML)
 
 
+def _anchors(work, n, classes, **more):
+    more = {"d": 64, "peers": _PML, "threads": (2,), **more}
+    return Case(work, "normal_classes", n, options={"classes": classes}, **more)
+
+
 def _neighbours(k):
     return {"k": k, "self": False}
 
@@ -70,6 +75,10 @@ DEFAULT = (
     _weston(16, 64), _weston(64, 64), _weston(256, 64),
     _weston(1024, 128), _weston(4096, 128), _weston(8192, 128),
     _pml(256, 64), _pml(1024, 128), _pml(4096, 128),
+    _anchors("triplet", 256, 16), _anchors("triplet", 1024, 16), _anchors("triplet", 20000, 100),
+    _anchors("nt-xent", 256, 64), _anchors("nt-xent", 512, 64), _anchors("nt-xent", 4096, 64),
+    _anchors("lifted", 256, 64), _anchors("lifted", 512, 64),
+    _anchors("supcon", 8192, 64), _anchors("multi-similarity", 8192, 64),
     Case("distances", "near_pairs", 8192, 128, _DISTANCES, m=8192),
     Case("pdist", "near_rows", 4096, 128, _PDIST),
     Case("knn", "fashion_queries", 60000, 784, _KNN, m=10000, options=_neighbours(100), once=True,
@@ -93,6 +102,8 @@ SMOKE = (
     Case("weston", "spread_classes", 16, 8, _BOTH),
     Case("weston", "spread_classes", 64, 8, _BOTH),
     Case("pml", "spread_classes", 48, 8, ("nearfar",)),
+    *(_anchors(work, 48, 6, d=8, peers=("nearfar",))
+      for work in ("triplet", "nt-xent", "lifted", "supcon", "multi-similarity")),
     Case("distances", "near_pairs", 200, 8, _BOTH, m=150),
     Case("pdist", "near_rows", 100, 8, ("nearfar",)),
     Case("knn", "clusters", 300, 8, _BOTH, options={"k": 5, "self": True}),

@@ -11,6 +11,8 @@ Nothing here is shared with any library that is measured. Errors are
 
 import numpy as np
 
+import oracles
+
 BLOCK = 512
 
 # A result farther off is called wrong. float32 with squares by a matrix product gets 1e-6 to 1e-4
@@ -74,6 +76,11 @@ def pml(x, labels):
     return (sums / counts).sum(), tangent / length
 
 
+LOSSES = {"weston": weston, "pml": pml, "triplet": oracles.triplet, "nt-xent": oracles.nt_xent,
+          "lifted": oracles.lifted, "supcon": oracles.supcon,
+          "multi-similarity": oracles.multi_similarity}
+
+
 def map_at_r(x, labels):
     """Mean over rows of the average precision at R, R the number of other rows of the class."""
     total = 0.0
@@ -114,8 +121,8 @@ class Reference:
 
     def __init__(self, work, inputs, options):
         self._work, self._inputs, self._options = work, inputs, options
-        if work in ("weston", "pml"):
-            self._exact = {"weston": weston, "pml": pml}[work](inputs["x"], inputs["labels"])
+        if work in LOSSES:
+            self._exact = LOSSES[work](inputs["x"], inputs["labels"])
         elif work == "distances":
             self._exact = _pair_distances(inputs["x"][inputs["sample_rows"]],
                                           inputs["y"][inputs["sample_cols"]])
@@ -132,7 +139,7 @@ class Reference:
 
     def errors(self, result):
         """The errors of a result by name."""
-        if self._work in ("weston", "pml"):
+        if self._work in LOSSES:
             value, gradient = self._exact
             return {"value": abs(float(result["value"]) - value) / abs(value),
                     "gradient": _relative(result["gradient"], gradient)}

@@ -23,6 +23,12 @@ def spread_classes(case, rng):
             "labels": rng.integers(0, classes, case.n)}
 
 
+def normal_classes(case, rng):
+    """Rows of classes of one size in one cloud of unit variance: every term is active."""
+    return {"x": rng.normal(size=(case.n, case.d)).astype(np.float32),
+            "labels": np.arange(case.n) % case.options["classes"]}
+
+
 def _near(n, d, rng):
     """Half of the rows have a neighbour 1e-3 away: what squares by a matrix product lose."""
     x = rng.normal(5, 1, (n, d))

@@ -5,6 +5,7 @@ in FOLDER/benchmarks.md.
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -16,6 +17,11 @@ _ERRORS = {"value": "value", "gradient": "gradient", "distances": "largest",
 _TITLES = {
     "weston": "Loss and gradient of eq. (3) over all pairs",
     "pml": "ContrastiveLoss of pytorch-metric-learning (`preset pml`), loss and gradient",
+    "triplet": "TripletMarginLoss of pytorch-metric-learning, all triplets, loss and gradient",
+    "nt-xent": "NTXentLoss of pytorch-metric-learning, loss and gradient",
+    "lifted": "LiftedStructureLoss of pytorch-metric-learning, loss and gradient",
+    "supcon": "SupConLoss of pytorch-metric-learning, loss and gradient",
+    "multi-similarity": "MultiSimilarityLoss of pytorch-metric-learning, loss and gradient",
     "distances": "All distances of m and n rows to memory",
     "pdist": "All distances among n rows to memory",
     "knn": "100 nearest, Fashion-MNIST, exact",
@@ -47,11 +53,19 @@ def _is_timed(record):
     return record is not None and "seconds" in record
 
 
+def _status(record):
+    """Why there are no figures; of an allocation that was refused, its size."""
+    asked = re.search(r"allocate (\d+) bytes", record.get("detail", ""))
+    if record["status"] != "out of memory" or not asked:
+        return record["status"]
+    return f"out of memory, asks for {memory_text(int(asked[1]))} at once"
+
+
 def _time_cell(record, own):
     if record is None:
         return "-"
     if not _is_timed(record):
-        return record["status"]
+        return _status(record)
     half = (record["slowest"] - record["fastest"]) / (2 * record["seconds"])
     spread = f" ±{100 * half:.0f} %" if record["repeats"] > 1 else ""
     wrong = ", **wrong**" if record["status"] == "WRONG" else ""

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+LOSSES = ("weston", "pml", "triplet", "nt-xent", "lifted", "supcon", "multi-similarity")
+WORKS = {*LOSSES, "distances", "pdist", "knn", "train"}
 BENCH = Path(__file__).parents[2] / "bench" / "peers"
 
 
@@ -29,7 +31,7 @@ def test_every_case_is_timed_and_right(records):
     about, *rows = records
     assert about["about"]["cores"] >= 1
     assert {row["peer"] for row in rows} == {"nearfar", "NumPy"}
-    assert {row["work"] for row in rows} == {"weston", "pml", "distances", "pdist", "knn", "train"}
+    assert {row["work"] for row in rows} == WORKS
     for row in rows:
         assert row["seconds"] > 0 and row["fastest"] <= row["seconds"] <= row["slowest"], row
         assert row["bytes"] >= 0, row
@@ -62,14 +64,23 @@ def module(monkeypatch):
 def test_report_has_a_table_for_every_kind_of_work(records, module):
     about, *rows = records
     text = module("report").text(about["about"], rows)
-    assert text.count("\n### ") == 6
+    assert text.count("\n### ") == len(WORKS)
     wrong = [line for line in text.splitlines() if "**wrong**" in line]
     assert wrong and all(line.startswith("| 150 x 200 | 8 |") for line in wrong)
 
 
-@pytest.mark.parametrize("work", ["weston", "pml"])
+def test_report_says_how_much_a_peer_asked_for(records, module):
+    about, *rows = records
+    lost = {"status": "out of memory",
+            "detail": "RuntimeError: you tried to allocate 3699376128 bytes. Error code 12"}
+    kept = [{key: value for key, value in row.items() if key not in ("seconds", "bytes")} | lost
+            if (row["work"], row["peer"]) == ("triplet", "nearfar") else row for row in rows]
+    assert "out of memory, asks for 3528 MiB at once" in module("report").text(about["about"], kept)
+
+
+@pytest.mark.parametrize("work", LOSSES)
 def test_reference_gradient_is_the_slope_of_the_value(work, module, rng):
-    function = getattr(module("check"), work)
+    function = module("check").LOSSES[work]
     x, labels = rng.normal(0, 0.3, (12, 3)), rng.integers(0, 3, 12)
     gradient, step = function(x, labels)[1], 1e-6
     for index in np.ndindex(x.shape):

@@ -3,7 +3,7 @@
 import nearfar
 import numpy as np
 
-from .task import Task, Unsupported, at, version_of
+from .task import ANCHOR_LOSSES, Task, Unsupported, at, version_of
 
 
 def versions():
@@ -14,8 +14,9 @@ def start(threads):
     nearfar.set_num_threads(threads)
 
 
-def _loss(preset, inputs):
-    loss = nearfar.ContrastiveLoss(preset)
+def _loss(work, inputs):
+    loss = (getattr(nearfar, ANCHOR_LOSSES[work])() if work in ANCHOR_LOSSES
+            else nearfar.ContrastiveLoss(work))
     x, labels = inputs["x"], inputs["labels"]
     return Task(lambda: loss(x, labels),
                 lambda result: {"value": np.float64(result.value), "gradient": result.grad})
@@ -49,7 +50,7 @@ def _train(inputs, options):
 
 
 def prepare(peer, work, inputs, options):
-    if work in ("weston", "pml"):
+    if work in ("weston", "pml") or work in ANCHOR_LOSSES:
         return _loss(work, inputs)
     if work == "distances":
         return _distances(inputs)

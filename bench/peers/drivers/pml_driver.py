@@ -1,10 +1,12 @@
-"""pytorch-metric-learning: its ContrastiveLoss as it comes."""
+"""pytorch-metric-learning: its losses as they come."""
 
 import numpy as np
 import torch
-from pytorch_metric_learning.losses import ContrastiveLoss
+from pytorch_metric_learning import losses
 
-from .task import Task, Unsupported, version_of
+from .task import ANCHOR_LOSSES, Task, Unsupported, version_of
+
+_LOSSES = {"pml": "ContrastiveLoss", **ANCHOR_LOSSES}
 
 
 def versions():
@@ -16,10 +18,10 @@ def start(threads):
 
 
 def prepare(peer, work, inputs, options):
-    if work != "pml":
+    if work not in _LOSSES:
         raise Unsupported(f"{peer}: {work}")
     x, labels = torch.from_numpy(inputs["x"]), torch.from_numpy(inputs["labels"])
-    loss = ContrastiveLoss()
+    loss = getattr(losses, _LOSSES[work])()
 
     def call():
         leaf = x.detach().requires_grad_()

@@ -20,6 +20,12 @@ from typing import Any
 import numpy as np
 
 
+# Classes of pytorch-metric-learning, and of nearfar, for losses with that library's defaults.
+ANCHOR_LOSSES = {"triplet": "TripletMarginLoss", "nt-xent": "NTXentLoss",
+                 "lifted": "LiftedStructureLoss", "supcon": "SupConLoss",
+                 "multi-similarity": "MultiSimilarityLoss"}
+
+
 @dataclass(frozen=True)
 class Task:
     call: Callable[[], Any]
