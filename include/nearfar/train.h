@@ -24,6 +24,13 @@ typedef enum nf_sampling {
     NF_SAMPLE_PAIRS = 3 /* batch_size pairs a step, drawn anew each epoch (nf_pairs_sample) */
 } nf_sampling;
 
+/* Whether the boundary beta of a loss of kind margin is learnt with the weights. */
+typedef enum nf_learn_beta {
+    NF_LEARN_BETA_NONE = 0,   /* it is loss.beta throughout */
+    NF_LEARN_BETA_GLOBAL = 1, /* one for all classes */
+    NF_LEARN_BETA_CLASS = 2   /* one for the anchors of each class */
+} nf_learn_beta;
+
 typedef struct nf_train_options {
     nf_loss loss;             /* default weston with reduction mean-sides and pos_weight 0.1: a pull
                                  as strong as the push collapses directions that tell classes apart
@@ -36,17 +43,23 @@ typedef struct nf_train_options {
     size_t memory_bank;       /* rows of earlier batches that a batch meets too (bank.h), with the
                                  embeddings of when they were last seen; not with sampled pairs, nor
                                  with NF_SAMPLE_ALL, whose batch is every row; default 0: none */
-    size_t epochs;            /* default 60 */
-    nf_optimizer optimizer;   /* default Adam (beta 0.9, 0.999, eps 1e-8) */
-    double lr;                /* default 3e-3 */
-    double momentum;          /* SGD; default 0.9 */
-    double weight_decay;      /* decoupled, weights only, per step: W -= lr weight_decay W;
+    nf_learn_beta learn_beta; /* kind margin; starts from what an earlier run left in the model's
+                                 metadata (train.beta), where there is none from loss.beta. Default
+                                 none */
+    double beta_lr;           /* learning rate of beta, which follows the schedule too; it takes the
+                                 optimiser's steps without weight decay. 0 (default): lr */
+    double nu;              /* learnt beta: weight of its regularizer (nf_margin_beta); default 0 */
+    size_t epochs;          /* default 60 */
+    nf_optimizer optimizer; /* default Adam (beta 0.9, 0.999, eps 1e-8) */
+    double lr;              /* default 3e-3 */
+    double momentum;        /* SGD; default 0.9 */
+    double weight_decay;    /* decoupled, weights only, per step: W -= lr weight_decay W;
                                  default 3 */
-    nf_schedule schedule;     /* default cosine, from lr to 0 over the run */
-    double valid_fraction;    /* 0 .. < 1: stratified share of rows held out; default 0.1. Ignored
+    nf_schedule schedule;   /* default cosine, from lr to 0 over the run */
+    double valid_fraction;  /* 0 .. < 1: stratified share of rows held out; default 0.1. Ignored
                                  when a validation set is given, or when the share has no positive
                                  pair */
-    size_t patience;          /* With validation the weights of the best epoch are kept: of the last
+    size_t patience;        /* With validation the weights of the best epoch are kept: of the last
                                  one whose validation MAP@R was the highest yet, or less than 1 /
                                  queries below it (differences that small are noise, and late weights
                                  are the better annealed ones). Training stops after this many epochs
@@ -67,6 +80,7 @@ typedef struct nf_train_event {
     double mean_positive_distance, mean_negative_distance;
     int has_validation;
     double map_at_r, best_map_at_r; /* on the validation rows: now, and of the best weights */
+    double beta;                    /* learnt boundary, of classes their mean; else 0 */
     const char *warning; /* NULL, or sentences: margin more than 3 times above or below the typical
                             distance, labels that look reversed (AUC of sampled pairs before training
                             below 0.5 by 3 standard errors), classes with one row, collapse; valid
@@ -87,6 +101,9 @@ typedef struct nf_train_report {
     double map_at_r;         /* of the best weights, validation rows against validation rows */
     double median_distance;  /* before training, over sampled negative pairs */
     double suggested_margin; /* 0 when the margin fits typical distances within a factor 3 */
+    double beta;             /* learnt boundary of the kept weights, of classes their mean, */
+    double smallest_beta;    /* smallest */
+    double largest_beta;     /* and largest; the metadata have them all. Else 0 */
     int collapsed;           /* mean distances of both sides shrank below 1e-3 of where they
                                    began */
 } nf_train_report;
@@ -101,7 +118,8 @@ typedef struct nf_train_data {
 
 /* Train `model` on labelled rows. Unlabelled rows are left out. An input standardisation not fitted
  * yet is fitted on the training rows. The resolved options and results go into the model's metadata
- * (keys train.*). `options` NULL means defaults; `on_event` and `report` may be NULL. On an error
+ * (keys train.*; learnt betas as train.beta, one per class with the labels in train.beta_labels).
+ * `options` NULL means defaults; `on_event` and `report` may be NULL. On an error
  * the model keeps its weights from before the call, except NF_ERR_CANCELLED (see above) and
  * NF_ERR_DIVERGED (best or, without validation, last finite weights); `report` is filled with these
  * two as well. Errors: NF_ERR_ARG, NF_ERR_DATA (NaN, Inf; fewer than two labelled rows, one class

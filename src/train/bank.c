@@ -162,9 +162,9 @@ static nf_status copy_to_scratch(nf_context *context, const nf_bank *bank, size_
     return status;
 }
 
-nf_status nf_loss_bank(nf_context *context, const nf_loss *loss, nf_bank *bank, nf_matrix x,
-                       nf_labels labels, const int64_t *ids, nf_loss_result *result,
-                       nf_matrix_out gradient) {
+nf_status nf_bank_loss(nf_context *context, const nf_loss *loss, nf_bank *bank, nf_matrix x,
+                       nf_labels labels, const int64_t *ids, const nf_margin_beta *beta,
+                       nf_loss_result *result, nf_matrix_out gradient) {
     nf_scope scope = nf_scope_enter(context);
     nf_bank after;
     int64_t *numbered = NULL;
@@ -182,8 +182,17 @@ nf_status nf_loss_bank(nf_context *context, const nf_loss *loss, nf_bank *bank, 
         push(&after, x, labels, own);
         nf_bank_rows rows = nf_bank_get_rows(&after);
         nf_loss_sets sets = {x, rows.x, labels, rows.labels, own, rows.ids};
-        status = nf_loss_reference(context, loss, &sets, result, gradient, (nf_matrix_out){0});
+        const nf_matrix_out none = {0};
+        status = beta != NULL
+                     ? nf_loss_margin_reference(context, loss, &sets, beta, result, gradient, none)
+                     : nf_loss_reference(context, loss, &sets, result, gradient, none);
         if (status == NF_OK) push(bank, x, labels, own);
     }
     return nf_scope_leave(context, scope, status);
+}
+
+nf_status nf_loss_bank(nf_context *context, const nf_loss *loss, nf_bank *bank, nf_matrix x,
+                       nf_labels labels, const int64_t *ids, nf_loss_result *result,
+                       nf_matrix_out gradient) {
+    return nf_bank_loss(context, loss, bank, x, labels, ids, NULL, result, gradient);
 }

@@ -86,6 +86,29 @@ static void put_loss(writer *w, const nf_loss *loss) {
     if (loss->reduction == NF_REDUCE_DIVISOR) put_double(w, "loss.divisor", loss->divisor);
 }
 
+/* The learnt betas, with blanks for what they become. */
+static void put_beta(writer *w, const nf_run *run) {
+    const nf_learnt_beta *beta = &run->beta;
+    char *text;
+    if (beta->count == 0) return;
+    put(w, "learn_beta", beta->label != NULL ? "class" : "global");
+    put_double(w, "beta_lr", run->options.beta_lr > 0 ? run->options.beta_lr : run->options.lr);
+    put_double(w, "nu", run->options.nu);
+    if (w->status == NF_OK) {
+        w->status = nf_scratch(w->context, &text, beta->count, NF_NUMBER_SIZE, "betas as text");
+    }
+    if (w->status != NF_OK) return;
+    memset(text, ' ', beta->count * NF_NUMBER_SIZE - 1);
+    text[beta->count * NF_NUMBER_SIZE - 1] = '\0';
+    put(w, "beta", text);
+    if (beta->label == NULL) return;
+    for (size_t k = 0, used = 0; k < beta->count; k++) {
+        used += (size_t)snprintf(text + used, NF_NUMBER_SIZE, "%s%" PRId64, k > 0 ? "," : "",
+                                 beta->label[k]);
+    }
+    put(w, "beta_labels", text);
+}
+
 static void put_labels(writer *w, const nf_run *run) {
     const nf_train_options *o = &run->options;
     static const char *const sampling[] = {"m-per-class", "random", "all", "pairs"};
@@ -93,6 +116,7 @@ static void put_labels(writer *w, const nf_run *run) {
     if (o->sampling == NF_SAMPLE_M_PER_CLASS) put_count(w, "per_class", o->per_class);
     if (o->sampling == NF_SAMPLE_PAIRS) put_double(w, "positive_fraction", o->positive_fraction);
     if (o->memory_bank > 0) put_count(w, "memory_bank", o->memory_bank);
+    put_beta(w, run);
     put_double(w, "valid_fraction", o->valid_fraction);
     put_count(w, "patience", o->patience);
     put_count(w, "rows", run->source.rows);
@@ -144,6 +168,19 @@ nf_status nf_train_config_write(nf_run *run) {
     return w.status;
 }
 
+static void fill_beta(nf_run *run) {
+    const double *value = nf_beta_result(run);
+    for (size_t i = 0; i < run->metadata.count && run->beta.count > 0; i++) {
+        char *to = run->metadata.entry[i].value;
+        if (strcmp(run->metadata.entry[i].key, "train.beta") != 0) continue;
+        for (size_t k = 0; k < run->beta.count; k++) {
+            if (k > 0) *to++ = ',';
+            format_double(to, value[k]);
+            to += strlen(to);
+        }
+    }
+}
+
 static void fill(nf_entries *entries, const char *key, const char *text) {
     for (size_t i = 0; i < entries->count; i++) {
         if (strcmp(entries->entry[i].key, key) == 0) strcpy(entries->entry[i].value, text);
@@ -158,4 +195,5 @@ void nf_train_config_results(nf_run *run) {
     fill(&run->metadata, "train.best_epoch", text);
     format_double(text, run->report.map_at_r);
     fill(&run->metadata, "train.map_at_r", text);
+    fill_beta(run);
 }

@@ -105,6 +105,7 @@ static nf_status send_event(nf_run *run, nf_train_event *event) {
     event->epochs = run->options.epochs;
     event->step = run->step;
     event->seconds = now() - run->started;
+    event->beta = nf_beta_mean(&run->beta, run->beta.value);
     event->warning = run->warning[0] != '\0' ? run->warning : NULL;
     int stop = run->on_event != NULL ? run->on_event(run->user, event) : 0;
     run->warning[0] = '\0';
@@ -143,6 +144,7 @@ static nf_status validate(nf_run *run, nf_train_event *event) {
         report->map_at_r = result.map_at_r;
         report->best_epoch = event->epoch;
         memcpy(run->best, run->parameter, run->model->parameters * sizeof(float));
+        for (size_t k = 0; k < run->beta.count; k++) run->beta.best[k] = run->beta.value[k];
     }
     event->has_validation = 1;
     event->map_at_r = result.map_at_r;
@@ -210,6 +212,7 @@ static nf_status run_step(nf_run *run, size_t epoch, size_t step, nf_epoch_sums 
     if (status == NF_OK) status = nf_optimizer_step(run, &finite);
     if (status != NF_OK) return status;
     if (!finite) return diverged(run, epoch, "a weight is not finite");
+    if (!nf_optimizer_step_beta(run)) return diverged(run, epoch, "a beta is not finite");
     run->step++;
     add_sums(sums, &result);
     nf_progress_add(context, 1);
@@ -292,6 +295,7 @@ nf_status nf_run_train(nf_run *run, nf_train_report *report) {
     if (status == NF_OK) status = run_epochs(run);
     give_reserve_back(run);
     run->report.steps = run->step;
+    nf_beta_report(run);
     bool partial = status == NF_ERR_CANCELLED || status == NF_ERR_DIVERGED;
     if (status == NF_OK || partial) commit(run);
     if (report != NULL && (status == NF_OK || partial)) *report = run->report;

@@ -107,3 +107,28 @@ nf_status nf_optimizer_step(nf_run *run, bool *finite) {
     }
     return NF_OK;
 }
+
+static double step_of(nf_run *run, size_t k, double lr) {
+    const double g = run->beta.gradient[k];
+    double *m = &run->beta.moment[0][k], *v = &run->beta.moment[1][k];
+    if (run->options.optimizer == NF_SGD) {
+        *m = run->options.momentum * *m + g;
+        return lr * *m;
+    }
+    *m = adam_beta[0] * *m + (1 - adam_beta[0]) * g;
+    *v = adam_beta[1] * *v + (1 - adam_beta[1]) * g * g;
+    return lr * (*m / (1 - run->power[0])) / (sqrt(*v / (1 - run->power[1])) + 1e-8);
+}
+
+bool nf_optimizer_step_beta(nf_run *run) {
+    const nf_train_options *o = &run->options;
+    const double ratio = o->beta_lr > 0 ? o->beta_lr / o->lr : 1;
+    const double lr = ratio * nf_learning_rate(o, run->step, run->total_steps);
+    bool finite = true;
+    for (size_t k = 0; k < run->beta.count; k++) {
+        const double next = run->beta.value[k] - step_of(run, k, lr);
+        finite &= isfinite(next);
+        if (isfinite(next)) run->beta.value[k] = next;
+    }
+    return finite;
+}

@@ -72,6 +72,27 @@ static nf_status check_sizes(nf_context *context, const nf_train_options *o, boo
     return NF_OK;
 }
 
+static nf_status check_beta(nf_context *context, const nf_train_options *o) {
+    if ((int)o->learn_beta < NF_LEARN_BETA_NONE || o->learn_beta > NF_LEARN_BETA_CLASS) {
+        return nf_fail(context, NF_ERR_ARG, "learn_beta is %d: it must be an nf_learn_beta value",
+                       (int)o->learn_beta);
+    }
+    const bool learnt = o->learn_beta != NF_LEARN_BETA_NONE;
+    if (learnt && o->loss.kind != NF_KIND_MARGIN) {
+        return nf_fail(context, NF_ERR_ARG,
+                       "learn_beta goes with a loss of kind margin and this one is of kind %s",
+                       nf_loss_kind_name(o->loss.kind));
+    }
+    nf_status status =
+        check_range(context, "beta_lr", o->beta_lr,
+                    isfinite(o->beta_lr) && o->beta_lr >= 0 && (learnt || o->beta_lr == 0),
+                    learnt ? "finite and at least 0" : "0 without learn_beta");
+    if (status != NF_OK) return status;
+    return check_range(context, "nu", o->nu,
+                       isfinite(o->nu) && o->nu >= 0 && (learnt || o->nu == 0),
+                       learnt ? "finite and at least 0" : "0 without learn_beta");
+}
+
 nf_status nf_train_options_check(nf_context *context, const nf_train_options *o, bool labels) {
     nf_status status = nf_loss_check(context, &o->loss);
     if (status == NF_OK && o->loss.reduction == NF_REDUCE_NONE) {
@@ -86,6 +107,7 @@ nf_status nf_train_options_check(nf_context *context, const nf_train_options *o,
                          nf_loss_kind_name(o->loss.kind));
     }
     if (status == NF_OK) status = check_enums(context, o);
+    if (status == NF_OK) status = check_beta(context, o);
     if (status == NF_OK) status = check_sizes(context, o, labels);
     if (status == NF_OK) {
         status =

@@ -34,9 +34,24 @@ static nf_status load_batch(nf_run *run, size_t step) {
     return nf_model_gather(run->context, run->mean, run->std, s->x, s->step_row, n, &run->a, 0);
 }
 
+/* The learnt betas by the labels of a step, which are class numbers. */
+static nf_margin_beta beta_of(const nf_run *run) {
+    return (nf_margin_beta){.beta = run->beta.value,
+                            .count = run->beta.count,
+                            .nu = run->options.nu,
+                            .gradient = run->beta.gradient,
+                            .by_label = run->beta.label != NULL};
+}
+
 static nf_status loss_batch(nf_run *run, nf_loss_result *result) {
     size_t d = run->model->options.outputs;
     nf_labels labels = {run->source.step_labels, run->rows, 0};
+    if (run->beta.count > 0) {
+        const nf_margin_beta beta = beta_of(run);
+        return nf_loss_margin(run->context, &run->options.loss,
+                              nf_matrix_f32(run->a.y, run->rows, d), labels, &beta, result,
+                              nf_matrix_out_f32(run->a.gradient[0], run->rows, d));
+    }
     return nf_loss_batch(run->context, &run->options.loss, nf_matrix_f32(run->a.y, run->rows, d),
                          labels, result, nf_matrix_out_f32(run->a.gradient[0], run->rows, d));
 }
@@ -46,10 +61,11 @@ static nf_status loss_batch(nf_run *run, nf_loss_result *result) {
 static nf_status loss_bank(nf_run *run, nf_loss_result *result) {
     nf_source *s = &run->source;
     size_t d = run->model->options.outputs;
-    return nf_loss_bank(run->context, &run->options.loss, s->bank,
-                        nf_matrix_f32(run->a.y, run->rows, d),
-                        (nf_labels){s->step_labels, run->rows, 0}, s->step_ids, result,
-                        nf_matrix_out_f32(run->a.gradient[0], run->rows, d));
+    const nf_margin_beta beta = beta_of(run);
+    return nf_bank_loss(
+        run->context, &run->options.loss, s->bank, nf_matrix_f32(run->a.y, run->rows, d),
+        (nf_labels){s->step_labels, run->rows, 0}, s->step_ids, run->beta.count > 0 ? &beta : NULL,
+        result, nf_matrix_out_f32(run->a.gradient[0], run->rows, d));
 }
 
 /* With all its memory, so that no step allocates. */
@@ -82,6 +98,9 @@ static nf_status plan_batches(nf_run *run) {
     s->load = load_batch;
     s->loss = loss_batch;
     if (run->options.memory_bank > 0) status = plan_bank(run);
+    if (status == NF_OK && run->options.learn_beta != NF_LEARN_BETA_NONE) {
+        status = nf_beta_begin(run);
+    }
     if (status != NF_OK) return status;
     return nf_scratch(run->context, &s->step_labels, s->capacity, sizeof(int64_t), "batch labels");
 }

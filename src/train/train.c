@@ -189,6 +189,7 @@ nf_status nf_train(nf_context *context, nf_model *model, const nf_train_data *da
     if (status == NF_OK) status = check_labels(context, data->x, data->labels, "labels");
     if (status == NF_OK) status = nf_partition_create(context, data->labels, &partition);
     if (status == NF_OK) status = check_partition(context, partition);
+    run.class_label = partition != NULL ? partition->label : NULL;
     if (status == NF_OK) status = prepare_labels(&run, data, partition);
     if (status == NF_OK) status = nf_run_train(&run, report);
     nf_run_free(&run);

@@ -47,6 +47,14 @@ typedef struct nf_source {
     double *step_weight;
 } nf_source;
 
+/* The boundary of the margin loss while it is learnt (beta.c). */
+typedef struct nf_learnt_beta {
+    size_t count; /* 0: it is not */
+    double *value, *gradient, *best;
+    double *moment[2];    /* SGD uses the first */
+    const int64_t *label; /* (count) whose they are; NULL: of all classes */
+} nf_learnt_beta;
+
 /* Sums over an epoch. */
 typedef struct nf_epoch_sums {
     double loss, positive_distance, negative_distance;
@@ -66,6 +74,8 @@ struct nf_run {
     float *parameter, *next, *gradient, *best;
     float *moment[2]; /* SGD uses the first */
     double power[2];  /* beta^t of Adam */
+    nf_learnt_beta beta;
+    const int64_t *class_label; /* label of the class numbers that nf_source_labels is given */
     uint64_t step, total_steps;
     size_t rows; /* of this step */
     nf_activations a;
@@ -130,6 +140,17 @@ double nf_learning_rate(const nf_train_options *options, uint64_t step, uint64_t
  * is not finite they do not, and *finite is false. */
 nf_status nf_optimizer_step(nf_run *run, bool *finite) NF_MUST_USE;
 bool nf_all_finite(const float *values, size_t count);
+/* The same update for the learnt betas, to be called after it; false if one is not finite. */
+bool nf_optimizer_step_beta(nf_run *run);
+
+/* ---- beta.c --------------------------------------------------------------------------------- */
+
+/* Betas for the classes of the source, from the model's metadata or loss.beta. */
+nf_status nf_beta_begin(nf_run *run) NF_MUST_USE;
+/* Those of the weights that are kept. */
+const double *nf_beta_result(const nf_run *run);
+double nf_beta_mean(const nf_learnt_beta *beta, const double *value);
+void nf_beta_report(nf_run *run);
 
 /* ---- diagnose.c ----------------------------------------------------------------------------- */
 
