@@ -19,6 +19,7 @@ WORDS(choice_pair_kind, "positive", "negative", "both")
 WORDS(choice_activation, "relu", "tanh")
 WORDS(choice_all, "all")
 WORDS(choice_sampling, "m-per-class", "random", "all", "pairs")
+WORDS(choice_learn_beta, "global", "class")
 WORDS(choice_optimizer, "adam", "sgd")
 WORDS(choice_schedule, "cosine", "constant")
 
@@ -86,6 +87,7 @@ void cli_option_default(cli_option_id id, char *buffer, size_t size) {
     case OPT_SAMPLING: snprintf(buffer, size, "%s", choice_sampling(train.sampling)); break;
     case OPT_MEMORY_BANK: snprintf(buffer, size, "%zu", train.memory_bank); break;
     case OPT_PER_CLASS: snprintf(buffer, size, "%zu", train.per_class); break;
+    case OPT_NU: snprintf(buffer, size, "%g", train.nu); break;
     case OPT_EPOCHS: snprintf(buffer, size, "%zu", train.epochs); break;
     case OPT_OPTIMIZER: snprintf(buffer, size, "%s", choice_optimizer(train.optimizer)); break;
     case OPT_LR: snprintf(buffer, size, "%g", train.lr); break;

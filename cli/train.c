@@ -89,6 +89,11 @@ static int print_json(cli *app, job *work) {
         cli_json_text(document, "suggested_margin", NULL);
     }
     cli_json_flag(document, "collapsed", report->collapsed != 0);
+    if (work->settings.options.learn_beta != NF_LEARN_BETA_NONE) {
+        cli_json_number(document, "beta", report->beta);
+        cli_json_number(document, "smallest_beta", report->smallest_beta);
+        cli_json_number(document, "largest_beta", report->largest_beta);
+    }
     json_object_set_new(document, "config", cli_train_json(&work->settings));
     return cli_json_print(app, document);
 }
@@ -115,6 +120,12 @@ static int print_table(cli *app, job *work) {
     if (report->has_validation) {
         cli_row(app, "MAP@R", "%.4f on the validation rows, best at epoch %zu", report->map_at_r,
                 report->best_epoch);
+    }
+    if (work->settings.options.learn_beta == NF_LEARN_BETA_GLOBAL) {
+        cli_row(app, "beta", "%.6g", report->beta);
+    } else if (work->settings.options.learn_beta == NF_LEARN_BETA_CLASS) {
+        cli_row(app, "beta", "%.6g to %.6g, mean %.6g", report->smallest_beta, report->largest_beta,
+                report->beta);
     }
     cli_row(app, "saved", "%s", cli_quote(cli_output_path(app, OPT_OUTPUT)).text);
     return CLI_OK;

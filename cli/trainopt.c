@@ -41,6 +41,11 @@ static void read_training(const cli *app, cli_training *training) {
     options->per_class = size_option(app, OPT_PER_CLASS, options->per_class);
     options->positive_fraction = number_option(app, OPT_STEP_FRACTION, options->positive_fraction);
     options->memory_bank = size_option(app, OPT_MEMORY_BANK, options->memory_bank);
+    if (cli_given(app, OPT_LEARN_BETA)) {
+        options->learn_beta = (nf_learn_beta)(cli_get(app, OPT_LEARN_BETA)->choice + 1);
+    }
+    options->beta_lr = number_option(app, OPT_BETA_LR, options->beta_lr);
+    options->nu = number_option(app, OPT_NU, options->nu);
     options->epochs = size_option(app, OPT_EPOCHS, options->epochs);
     if (cli_given(app, OPT_OPTIMIZER)) {
         options->optimizer = (nf_optimizer)cli_get(app, OPT_OPTIMIZER)->choice;
@@ -68,8 +73,9 @@ static int refuse(cli *app, const cli_option_id *ids, size_t count, const char *
 
 static int check_source(cli *app, bool from_pairs) {
     static const cli_option_id labelled[] = {
-        OPT_LABELS,   OPT_UNLABELLED, OPT_VALID,     OPT_VALID_LABELS,  OPT_VALID_FRACTION,
-        OPT_PATIENCE, OPT_SAMPLING,   OPT_PER_CLASS, OPT_STEP_FRACTION, OPT_MEMORY_BANK};
+        OPT_LABELS,         OPT_UNLABELLED,  OPT_VALID,     OPT_VALID_LABELS,
+        OPT_VALID_FRACTION, OPT_PATIENCE,    OPT_SAMPLING,  OPT_PER_CLASS,
+        OPT_STEP_FRACTION,  OPT_MEMORY_BANK, OPT_LEARN_BETA};
     static const cli_option_id paired[] = {OPT_WEIGHTS, OPT_SAME_ENCODING};
     if (!from_pairs && app->args.operands == 0) {
         return cli_fail(app, CLI_USAGE,
@@ -99,6 +105,7 @@ static int check_combinations(cli *app, const cli_training *training) {
     static const cli_option_id per_class[] = {OPT_PER_CLASS};
     static const cli_option_id bank[] = {OPT_MEMORY_BANK};
     static const cli_option_id fraction[] = {OPT_STEP_FRACTION};
+    static const cli_option_id learning[] = {OPT_BETA_LR, OPT_NU};
     static const cli_option_id momentum[] = {OPT_MOMENTUM};
     static const cli_option_id valid_labels[] = {OPT_VALID_LABELS};
     static const cli_option_id valid_fraction[] = {OPT_VALID_FRACTION};
@@ -127,6 +134,9 @@ static int check_combinations(cli *app, const cli_training *training) {
     }
     if (code == CLI_OK && options->sampling != NF_SAMPLE_PAIRS) {
         code = refuse(app, fraction, 1, "goes with --sampling pairs");
+    }
+    if (code == CLI_OK && options->learn_beta == NF_LEARN_BETA_NONE) {
+        code = refuse(app, learning, 2, "goes with --learn-beta");
     }
     if (code == CLI_OK && options->optimizer != NF_SGD) {
         code = refuse(app, momentum, 1, "goes with --optimizer sgd");
@@ -170,6 +180,11 @@ int cli_train_settings(cli *app, cli_training *training) {
                         "rows: it does not go with --left, --right and --same",
                         cli_loss_name(app));
     }
+    if (code == CLI_OK && training->options.learn_beta != NF_LEARN_BETA_NONE &&
+        training->options.loss.kind != NF_KIND_MARGIN) {
+        code = cli_fail(app, CLI_USAGE, "--learn-beta goes with --loss margin, not with %s",
+                        cli_loss_name(app));
+    }
     if (code == CLI_OK && training->options.loss.reduction == NF_REDUCE_NONE) {
         code = cli_fail(app, CLI_USAGE,
                         "--reduction none keeps one term per pair: training needs "
@@ -209,6 +224,11 @@ json_t *cli_train_json(const cli_training *training) {
     cli_json_count(config, "per_class", options->per_class);
     cli_json_number(config, "positive_fraction", options->positive_fraction);
     cli_json_count(config, "memory_bank", options->memory_bank);
+    if (options->learn_beta != NF_LEARN_BETA_NONE) {
+        cli_json_text(config, "learn_beta", word(OPT_LEARN_BETA, options->learn_beta - 1));
+        cli_json_number(config, "beta_lr", options->beta_lr > 0 ? options->beta_lr : options->lr);
+        cli_json_number(config, "nu", options->nu);
+    }
     cli_json_count(config, "epochs", options->epochs);
     cli_json_text(config, "optimizer", word(OPT_OPTIMIZER, options->optimizer));
     cli_json_number(config, "lr", options->lr);

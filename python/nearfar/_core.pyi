@@ -112,7 +112,7 @@ class TrainEvent(
     structseq[Any],
     tuple[
         int, int, int, float, float, float, float, float, float, float, float | None,
-        float | None, str | None,
+        float | None, str | None, float | None,
     ],
 ):
     @property
@@ -141,12 +141,15 @@ class TrainEvent(
     def best_map_at_r(self) -> float | None: ...
     @property
     def warning(self) -> str | None: ...
+    @property
+    def beta(self) -> float | None: ...
 
 @final
 class TrainReport(
     structseq[Any],
     tuple[
         int, int, int, bool, int, int, float, float, float | None, float, float | None, bool,
+        float | None, float | None, float | None,
     ],
 ):
     @property
@@ -173,6 +176,12 @@ class TrainReport(
     def suggested_margin(self) -> float | None: ...
     @property
     def collapsed(self) -> bool: ...
+    @property
+    def beta(self) -> float | None: ...
+    @property
+    def smallest_beta(self) -> float | None: ...
+    @property
+    def largest_beta(self) -> float | None: ...
 
 @final
 class Evaluation(

@@ -3,7 +3,7 @@
 import json
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import ArrayLike
 
@@ -64,6 +64,11 @@ class Trainer:
     memory_bank : int
         Rows of earlier batches that a batch meets too, as they were embedded then (cross-batch
         memory; Wang et al., CVPR 2020); 0: none. For sampling m-per-class and random.
+    learn_beta : {"global", "class"}, optional
+        With a MarginLoss: its boundary is learnt with the weights, one for all classes or one for
+        the anchors of each, starting from the loss's. What was learnt is in the model's metadata
+        (``train.beta``, and ``train.beta_labels`` of classes), where ``fit(.., model=model)`` takes
+        it up again. ``beta_lr``: its learning rate, None for ``lr``; ``nu``: see margin_loss.
     optimizer : {"adam", "sgd"}
         with ``lr``, ``momentum`` (sgd) and decoupled ``weight_decay``.
     schedule : {"cosine", "constant"}
@@ -94,7 +99,9 @@ class Trainer:
         sampling: str = _TRAIN["sampling"], batch_size: int = _TRAIN["batch_size"],
         per_class: int = _TRAIN["per_class"],
         positive_fraction: float = _TRAIN["positive_fraction"],
-        memory_bank: int = _TRAIN["memory_bank"], epochs: int = _TRAIN["epochs"],
+        memory_bank: int = _TRAIN["memory_bank"],
+        learn_beta: Literal["global", "class"] | None = _TRAIN["learn_beta"],
+        beta_lr: float | None = _TRAIN["beta_lr"], nu: float = _TRAIN["nu"], epochs: int = _TRAIN["epochs"],
         optimizer: str = _TRAIN["optimizer"], lr: float = _TRAIN["lr"],
         momentum: float = _TRAIN["momentum"], weight_decay: float = _TRAIN["weight_decay"],
         schedule: str = _TRAIN["schedule"], valid_fraction: float = _TRAIN["valid_fraction"],
@@ -115,6 +122,9 @@ class Trainer:
         self.per_class = per_class
         self.positive_fraction = positive_fraction
         self.memory_bank = memory_bank
+        self.learn_beta = learn_beta
+        self.beta_lr = beta_lr
+        self.nu = nu
         self.epochs = epochs
         self.optimizer = optimizer
         self.lr = lr

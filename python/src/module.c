@@ -136,6 +136,7 @@ FIELDS(event_fields) = {{"epoch", "0 before training"},
                         {"map_at_r", "MAP@R of the validation rows, or None"},
                         {"best_map_at_r", "the best so far, or None"},
                         {"warning", "one sentence, or None"},
+                        {"beta", "learnt boundary, of classes their mean, or None"},
                         {NULL, NULL}};
 FIELDS(report_fields) = {{"epochs_run", "epochs done"},
                          {"best_epoch", "the epoch whose weights were kept"},
@@ -149,6 +150,9 @@ FIELDS(report_fields) = {{"epochs_run", "epochs done"},
                          {"median_distance", "before training, over sampled negatives"},
                          {"suggested_margin", "None if the margin fits typical distances"},
                          {"collapsed", "distances shrank to almost nothing"},
+                         {"beta", "learnt boundary, of classes their mean, or None"},
+                         {"smallest_beta", "of the classes' boundaries, or None"},
+                         {"largest_beta", "of the classes' boundaries, or None"},
                          {NULL, NULL}};
 FIELDS(evaluation_fields) = {
     {"n", "labelled rows"},

@@ -9,6 +9,7 @@ typedef struct run {
     core_call call;
     PyObject *on_event; /* NULL: none */
     int stopped;        /* the callback asked for the end */
+    int learns_beta;
 } run;
 
 static PyObject *number_or_none(int has, double value) {
@@ -21,7 +22,8 @@ static PyObject *text_or_none(const char *text) {
     Py_RETURN_NONE;
 }
 
-static PyObject *new_event(core_state *state, const nf_train_event *e) {
+static PyObject *new_event(const run *r, const nf_train_event *e) {
+    core_state *state = r->call.state;
     PyObject *event = PyStructSequence_New(state->event);
     if (event == NULL) return NULL;
     if (core_set(event, 0, PyLong_FromSize_t(e->epoch)) < 0 ||
@@ -36,14 +38,15 @@ static PyObject *new_event(core_state *state, const nf_train_event *e) {
         core_set(event, 9, PyFloat_FromDouble(e->mean_negative_distance)) < 0 ||
         core_set(event, 10, number_or_none(e->has_validation, e->map_at_r)) < 0 ||
         core_set(event, 11, number_or_none(e->has_validation, e->best_map_at_r)) < 0 ||
-        core_set(event, 12, text_or_none(e->warning)) < 0) {
+        core_set(event, 12, text_or_none(e->warning)) < 0 ||
+        core_set(event, 13, number_or_none(r->learns_beta, e->beta)) < 0) {
         Py_CLEAR(event);
     }
     return event;
 }
 
 static int ask_python(run *r, const nf_train_event *e) {
-    PyObject *event = new_event(r->call.state, e);
+    PyObject *event = new_event(r, e);
     PyObject *answer =
         event != NULL ? PyObject_CallFunctionObjArgs(r->on_event, event, NULL) : NULL;
     Py_XDECREF(event);
@@ -68,7 +71,7 @@ static int on_event(void *user, const nf_train_event *e) {
 #define TRAIN_OPTIONS                                                                            \
     "loss", "sampling", "batch_size", "per_class", "positive_fraction", "memory_bank", "epochs", \
         "optimizer", "lr", "momentum", "weight_decay", "schedule", "valid_fraction", "patience", \
-        "seed", "on_event"
+        "seed", "on_event", "learn_beta", "beta_lr", "nu"
 
 enum {
     LOSS,
@@ -87,24 +90,30 @@ enum {
     PATIENCE,
     SEED,
     ON_EVENT,
+    LEARN_BETA,
+    BETA_LR,
+    NU,
     OPTIONS
 };
 
 static const char *const samplings[] = {"m-per-class", "random", "all", "pairs", NULL};
 static const char *const optimizers[] = {"adam", "sgd", NULL};
+static const char *const learnt_betas[] = {"none", "global", "class", NULL};
 static const char *const schedules[] = {"cosine", "constant", NULL};
 
 static int get_words(PyObject *const *value, nf_train_options *options) {
     int sampling = (int)options->sampling, optimizer = (int)options->optimizer;
-    int schedule = (int)options->schedule;
+    int schedule = (int)options->schedule, learn_beta = (int)options->learn_beta;
     if (core_choice(value[SAMPLING], "sampling", samplings, &sampling) < 0 ||
         core_choice(value[OPTIMIZER], "optimizer", optimizers, &optimizer) < 0 ||
-        core_choice(value[SCHEDULE], "schedule", schedules, &schedule) < 0) {
+        core_choice(value[SCHEDULE], "schedule", schedules, &schedule) < 0 ||
+        core_choice(value[LEARN_BETA], "learn_beta", learnt_betas, &learn_beta) < 0) {
         return -1;
     }
     options->sampling = (nf_sampling)sampling;
     options->optimizer = (nf_optimizer)optimizer;
     options->schedule = (nf_schedule)schedule;
+    options->learn_beta = (nf_learn_beta)learn_beta;
     return 0;
 }
 
@@ -114,6 +123,8 @@ static int get_numbers(PyObject *const *value, nf_train_options *options) {
         core_number(value[POSITIVE_FRACTION], "positive_fraction", &options->positive_fraction) <
             0 ||
         core_size(value[MEMORY_BANK], "memory_bank", &options->memory_bank) < 0 ||
+        core_number(value[BETA_LR], "beta_lr", &options->beta_lr) < 0 ||
+        core_number(value[NU], "nu", &options->nu) < 0 ||
         core_size(value[EPOCHS], "epochs", &options->epochs) < 0 ||
         core_number(value[LR], "lr", &options->lr) < 0 ||
         core_number(value[MOMENTUM], "momentum", &options->momentum) < 0 ||
@@ -142,6 +153,8 @@ static int get_options(core_state *state, PyObject *const *value, nf_train_optio
     return get_words(value, options) < 0 ? -1 : get_numbers(value, options);
 }
 
+static PyObject *none(void) { Py_RETURN_NONE; }
+
 static int add(PyObject *dict, const char *key, PyObject *value) {
     int failed = value == NULL ? -1 : PyDict_SetItemString(dict, key, value);
     Py_XDECREF(value);
@@ -160,6 +173,8 @@ PyObject *core_train_defaults(PyObject *module, PyObject *unused) {
          add(dict, "per_class", PyLong_FromSize_t(o.per_class)) < 0 ||
          add(dict, "positive_fraction", PyFloat_FromDouble(o.positive_fraction)) < 0 ||
          add(dict, "memory_bank", PyLong_FromSize_t(o.memory_bank)) < 0 ||
+         add(dict, "learn_beta", none()) < 0 || add(dict, "beta_lr", none()) < 0 ||
+         add(dict, "nu", PyFloat_FromDouble(o.nu)) < 0 ||
          add(dict, "epochs", PyLong_FromSize_t(o.epochs)) < 0 ||
          add(dict, "optimizer", PyUnicode_FromString(optimizers[o.optimizer])) < 0 ||
          add(dict, "lr", PyFloat_FromDouble(o.lr)) < 0 ||
@@ -175,13 +190,13 @@ PyObject *core_train_defaults(PyObject *module, PyObject *unused) {
 
 /* ---- reports -------------------------------------------------------------------------------- */
 
-static PyObject *new_report(core_state *state, const nf_train_report *r, int stopped) {
+static PyObject *new_report(core_state *state, const nf_train_report *r, const run *of) {
     PyObject *report = PyStructSequence_New(state->report);
     if (report == NULL) return NULL;
     if (core_set(report, 0, PyLong_FromSize_t(r->epochs_run)) < 0 ||
         core_set(report, 1, PyLong_FromSize_t(r->best_epoch)) < 0 ||
         core_set(report, 2, PyLong_FromUnsignedLongLong(r->steps)) < 0 ||
-        core_set(report, 3, PyBool_FromLong(r->stopped_early || stopped)) < 0 ||
+        core_set(report, 3, PyBool_FromLong(r->stopped_early || of->stopped)) < 0 ||
         core_set(report, 4, PyLong_FromSize_t(r->train_rows)) < 0 ||
         core_set(report, 5, PyLong_FromSize_t(r->valid_rows)) < 0 ||
         core_set(report, 6, PyFloat_FromDouble(r->first_loss)) < 0 ||
@@ -189,7 +204,10 @@ static PyObject *new_report(core_state *state, const nf_train_report *r, int sto
         core_set(report, 8, number_or_none(r->has_validation, r->map_at_r)) < 0 ||
         core_set(report, 9, PyFloat_FromDouble(r->median_distance)) < 0 ||
         core_set(report, 10, number_or_none(r->suggested_margin > 0, r->suggested_margin)) < 0 ||
-        core_set(report, 11, PyBool_FromLong(r->collapsed)) < 0) {
+        core_set(report, 11, PyBool_FromLong(r->collapsed)) < 0 ||
+        core_set(report, 12, number_or_none(of->learns_beta, r->beta)) < 0 ||
+        core_set(report, 13, number_or_none(of->learns_beta, r->smallest_beta)) < 0 ||
+        core_set(report, 14, number_or_none(of->learns_beta, r->largest_beta)) < 0) {
         Py_CLEAR(report);
     }
     return report;
@@ -202,7 +220,7 @@ static PyObject *finish(run *r, nf_status status, const nf_train_report *report)
     r->call.thread = NULL;
     if (status == NF_ERR_CANCELLED && r->stopped && !PyErr_Occurred()) status = NF_OK;
     if (core_leave(&r->call, status) < 0) return NULL;
-    return new_report(state, report, r->stopped);
+    return new_report(state, report, r);
 }
 
 /* ---- labelled rows -------------------------------------------------------------------------- */
@@ -263,6 +281,7 @@ CORE_FUNCTION(core_train) {
         .valid_x = in.valid_x.view,
         .valid_labels = {in.valid_labels.data, in.valid_labels.count, has_unlabelled}};
     nf_train_report report = {0};
+    r.learns_beta = options.learn_beta != NF_LEARN_BETA_NONE;
     if (core_enter(&r.call, state, 1e9) < 0) goto done;
     nf_status status =
         nf_train(r.call.context, model->model, &data, &options, on_event, &r, &report);
@@ -313,6 +332,7 @@ CORE_FUNCTION(core_train_rows) {
     core_model_object *model = get_model(state, value[0]);
     if (model == NULL || get_rows(state, value, &in) < 0) goto done;
     nf_train_report report = {0};
+    r.learns_beta = options.learn_beta != NF_LEARN_BETA_NONE;
     if (core_enter(&r.call, state, 1e9) < 0) goto done;
     nf_status status = nf_train_rows(r.call.context, model->model, in.left.view, in.right.view,
                                      in.same.data, in.weight.data, &options, on_event, &r, &report);

@@ -125,6 +125,30 @@ def test_every_setting_trains(cli, blobs, options):
     assert np.isfinite(got["last_loss"])
 
 
+@pytest.mark.parametrize("which", ["global", "class"])
+def test_a_boundary_is_learnt(cli, blobs, which):
+    got = train(cli, "--loss", "margin", "--beta", "0.4", "--learn-beta", which, "--beta-lr", "0.05",
+                "--nu", "0.001", "-e", "6")
+    kept = metadata(cli, "m.safetensors")
+    betas = [float(beta) for beta in kept["train.beta"].split(",")]
+    assert len(betas) == (1 if which == "global" else len(set(np.load(cli.folder / "y.npy"))))
+    assert got["beta"] == pytest.approx(np.mean(betas)) and got["beta"] > 0.5
+    assert (got["smallest_beta"], got["largest_beta"]) == (min(betas), max(betas))
+    assert (got["smallest_beta"] < got["largest_beta"]) == (which == "class")
+    config = got["config"]
+    assert (config["learn_beta"], config["beta_lr"], config["nu"]) == (which, 0.05, 0.001)
+    assert config["loss"]["beta"] == 0.4 == float(kept["train.loss.beta"])
+    assert kept["train.learn_beta"] == which and kept["train.beta_lr"] == "0.05"
+    if which == "class":
+        labels = [int(label) for label in kept["train.beta_labels"].split(",")]
+        assert sorted(labels) == sorted(set(np.load(cli.folder / "y.npy").tolist()))
+    train(cli, "--loss", "margin", "--learn-beta", which, "-e", "1")
+    assert metadata(cli, "m.safetensors")["train.beta_lr"] == "0.003"  # that of the weights
+    words = cli.ok("train", "x.npy", "--labels", "y.npy", "-o", "m.safetensors", "--loss", "margin",
+                   "--learn-beta", which, "-e", "1").stdout
+    assert "beta" in words
+
+
 # ---- configuration ------------------------------------------------------------------------------
 
 
@@ -199,6 +223,8 @@ def test_validation_file_with_names(cli):
     ["--valid", "x.npy", "--valid-labels", "y.npy", "--valid-fraction", "0.2"],
     ["--weights", "w.npy"], ["--left", "x.npy", "--right", "x.npy", "--same", "y.npy"],
     ["--metric", "dot"], ["--per-class", "1"], ["--batch-size", "3", "--per-class", "4"],
+    ["--learn-beta", "global"], ["--loss", "margin", "--beta-lr", "0.1"],
+    ["--loss", "margin", "--nu", "0.1"], ["--loss", "margin", "--learn-beta", "pairs"],
 ])
 def test_contradictions_are_refused(cli, blobs, options):
     cli.fails(USAGE, "train", "x.npy", "--labels", "y.npy", "-o", "m.safetensors", *options)

@@ -69,5 +69,31 @@ def test_refused_by_name(batch):
         nearfar.margin_loss(x, labels, reduction="mean-sides")
 
 
+def test_a_trainer_learns_the_boundary(rng):
+    labels = 10 * rng.integers(0, 4, 200)
+    x = rng.normal(size=(200, 6)) + labels[:, None] / 15
+    loss = nearfar.MarginLoss(beta=0.3)
+    options = dict(outputs=3, epochs=8, batch_size=40, lr=0.01)
+    fixed = nearfar.Trainer(loss, **options)
+    assert "train.beta" not in fixed.fit(x, labels).metadata and fixed.report.beta is None
+    one = nearfar.Trainer(loss, learn_beta="global", beta_lr=0.05, **options)
+    model = one.fit(x, labels)
+    assert one.report.beta == float(model.metadata["train.beta"]) > 0.4
+    assert one.history[0].beta == 0.3 and one.history[one.report.best_epoch].beta == one.report.beta
+    # It goes on from the model, and one beta starts those of all classes.
+    each = nearfar.Trainer(loss, learn_beta="class", nu=0.01, **options)
+    again = each.fit(x, labels, model=model)
+    assert each.history[0].beta == pytest.approx(one.report.beta, rel=1e-12)
+    betas = [float(beta) for beta in again.metadata["train.beta"].split(",")]
+    assert len(betas) == 4 and np.mean(betas) == pytest.approx(each.report.beta)
+    assert (each.report.smallest_beta, each.report.largest_beta) == (min(betas), max(betas))
+    assert set(again.metadata["train.beta_labels"].split(",")) == {"0", "10", "20", "30"}
+    assert again.metadata["train.beta_lr"] == "0.01"  # that of the weights
+    with pytest.raises(ValueError, match="kind margin"):
+        nearfar.Trainer(learn_beta="class").fit(x, labels)
+    with pytest.raises(ValueError, match="learn_beta is 'both'"):
+        nearfar.Trainer(loss, learn_beta="both").fit(x, labels)
+
+
 def test_examples():
     assert doctest.testmod(margin).failed == 0
