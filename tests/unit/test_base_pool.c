@@ -241,6 +241,11 @@ static void workers_block_signals_and_round_by_default(void **state) {
 #if defined(__x86_64__)
     unsigned control = __builtin_ia32_stmxcsr();
     __builtin_ia32_ldmxcsr(control | 0x8040u | 0x6000u); /* FTZ, DAZ, round toward zero */
+    if ((__builtin_ia32_stmxcsr() & 0xe040u) != 0xe040u) {
+        __builtin_ia32_ldmxcsr(control);
+        nf_context_free(context);
+        skip(); /* an emulated processor that rounds in one way only, as memcheck's */
+    }
 #endif
     nf_status status = nf_parallel(context, 200, true, 0, inspect_worker, &s);
 #if defined(__x86_64__)
