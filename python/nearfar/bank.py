@@ -1,14 +1,30 @@
 """The memory bank: rows of earlier batches as reference rows of a loss."""
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._core import LossResult
-from .losses import ContrastiveLoss
+from ._core import Loss, LossResult
+from .mine import MinedPairs, Triplets
 
 _STATE = ("embeddings", "labels", "ids", "capacity", "next", "pushed")
+
+
+def _mined(loss, x, rows, found, gradient):
+    """The loss over pairs of a row of x and one of `rows`; their gradients added up to x's."""
+    if isinstance(found, Triplets):
+        anchors = np.repeat(found.anchor, 2)
+        others = np.stack([found.positive, found.negative], axis=1).ravel()
+        found = MinedPairs(anchors, others, np.arange(len(others)) % 2 == 0)
+    result = loss.rows(x[found.i], rows[found.j], found.same, gradient=gradient)
+    grad = None
+    if gradient:
+        grad = np.zeros(x.shape, np.float64)
+        np.add.at(grad, found.i, result.grad[0])
+        grad = grad.astype(x.dtype)
+    return LossResult((result.value, grad, result.counts), {"terms": None})
 
 
 class MemoryBank:
@@ -88,21 +104,32 @@ class MemoryBank:
         """
         self._append(*self._checked(x, labels, ids))
 
-    def loss(self, loss: ContrastiveLoss, x: ArrayLike, labels: ArrayLike,
-             ids: ArrayLike | None = None, *, gradient: bool = True) -> LossResult:
+    def loss(self, loss: Loss, x: ArrayLike, labels: ArrayLike,
+             ids: ArrayLike | None = None, *, gradient: bool = True,
+             miner: Callable[..., MinedPairs | Triplets] | None = None) -> LossResult:
         """``push``, then the loss of every row of the batch against every row of the bank, the
         batch itself included, except those with equal ids. A pair within the batch is met from
         both ends. ``grad`` (n, dim) is that of the batch's rows. If the loss fails, the bank is as
         before.
+
+        miner: a function of nearfar.mine, with options by functools.partial: of all pairs only
+            those that it finds between the batch and the bank, of a triplet (anchor, positive) and
+            (anchor, negative). For a ContrastiveLoss, whose pairs may be chosen.
         """
         x, labels, ids = self._checked(x, labels, ids)
         after = self._copy()
         after._append(x, labels, ids)
-        result = loss.reference(x, labels, after.embeddings, after.labels, ids, after.ids,
-                                gradient=gradient)
+        if miner is not None:
+            found = miner(x, labels, after.embeddings, after.labels, ids=ids,
+                          reference_ids=after.ids)
+            result = _mined(loss, x, after.embeddings, found, gradient)
+        else:
+            result = loss.reference(x, labels, after.embeddings, after.labels, ids, after.ids,
+                                    gradient=gradient)
+            grad = result.grad[0] if gradient else None
+            result = LossResult((result.value, grad, result.counts), {"terms": None})
         self.__dict__ = after.__dict__
-        grad = result.grad[0] if gradient else None
-        return LossResult((result.value, grad, result.counts), {"terms": None})
+        return result
 
     def _checked(self, x, labels, ids):
         x, labels = np.asarray(x), np.asarray(labels)

@@ -1,11 +1,13 @@
 """The memory bank against the reference form, through its life and a checkpoint."""
 
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
 
 import nearfar
+from nearfar import mine
 
 
 def batch(rng, n=6, d=3, dtype=np.float32):
@@ -60,6 +62,37 @@ def test_a_failing_loss_leaves_the_bank():
     with pytest.raises(Exception):
         bank.loss(loss, [[1e200], [-1e200]], [0, 0])
     assert bank.embeddings.tolist() == [[1.0]]
+
+
+@pytest.mark.parametrize("miner", [
+    partial(mine.multi_similarity, epsilon=0.3), mine.batch_hard,
+    partial(mine.pair_margin, pos_margin=0.1, neg_margin=1.5)])
+def test_mined_pairs_of_the_bank(miner):
+    rng = np.random.default_rng(2)
+    bank, loss = nearfar.MemoryBank(25, 3, "float64"), nearfar.ContrastiveLoss(margin=3)
+    for _ in range(4):
+        x, labels = rng.normal(size=(10, 3)), rng.integers(0, 3, 10)
+        result = bank.loss(loss, x, labels, miner=miner)
+        rows, known, ids = bank.embeddings, bank.labels, bank.ids
+        own = np.arange(bank._pushed - 10, bank._pushed)
+        found = miner(x, labels, rows, known, ids=own, reference_ids=ids)
+        if isinstance(found, mine.Triplets):
+            pairs = [(a, j, same) for a, p, n in zip(*found) for j, same in ((p, True), (n, False))]
+        else:
+            pairs = list(zip(*found))
+        value, grad = 0, np.zeros_like(x)
+        for i, j, same in pairs:
+            e = x[i] - rows[j]
+            d = np.linalg.norm(e)
+            value += (d**2 if same else max(0, 3 - d)**2) / len(pairs)
+            grad[i] += (2 * e if same else -2 * max(0, 3 - d) * e / d) / len(pairs)
+        assert len(pairs) > 5 and result.value == pytest.approx(value, rel=1e-12)
+        np.testing.assert_allclose(result.grad, grad, atol=1e-12)
+        assert bank.loss(loss, x[:0], labels[:0], gradient=False, miner=miner).value == 0
+    before = bank.state_dict()
+    with pytest.raises(ValueError, match="kind supcon"):
+        bank.loss(nearfar.SupConLoss(), x, labels, miner=miner)
+    assert np.array_equal(before["ids"], bank.ids)
 
 
 @pytest.mark.parametrize("rows", [0, 2, 5, 7])

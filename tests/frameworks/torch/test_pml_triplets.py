@@ -1,5 +1,7 @@
 """Triplet and margin losses and miners against pytorch-metric-learning, and where they differ."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -137,6 +139,24 @@ def test_miners_find_the_same_in_a_reference_set(seed):
     drawn = mine.distance_weighted(*both)
     anchors = np.asarray(miners.DistanceWeightedMiner()(*peer_both)[0])
     assert np.array_equal(np.bincount(drawn.anchor, minlength=24), np.bincount(anchors, minlength=24))
+
+
+@pytest.mark.parametrize(("peer_miner", "own"), [
+    (miners.MultiSimilarityMiner(), mine.multi_similarity),
+    (miners.BatchHardMiner(), mine.batch_hard),
+    (miners.PairMarginMiner(0.4, 1.3), partial(mine.pair_margin, pos_margin=0.4, neg_margin=1.3))])
+def test_a_memory_bank_with_a_miner(peer_miner, own):
+    peer_bank = losses.CrossBatchMemory(losses.ContrastiveLoss(), 6, memory_size=50,
+                                        miner=peer_miner)
+    peer_bank.embedding_memory = peer_bank.embedding_memory.double()
+    bank, loss = nearfar.MemoryBank(50, 6, "float64"), nearfar.ContrastiveLoss("pml")
+    for seed in range(5):
+        x, labels = batch(seed, n=20, dtype=torch.float64)
+        got = bank.loss(loss, x.numpy(), labels.numpy(), miner=own)
+        rows = x.clone().requires_grad_()
+        value = peer_bank(rows, labels)
+        value.backward()
+        check(got, value.item(), rows.grad, torch.float64)
 
 
 def test_distance_weighted_draws_alike():
