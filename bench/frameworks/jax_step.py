@@ -9,14 +9,10 @@ The formula is eq. (3) of Weston et al., 2008, over all pairs, as it is usually 
 by |a|^2 - 2 a.b + |b|^2, the fastest form in JAX, with a root that is safe at 0.
 """
 
-import argparse
 import ctypes
-import json
 import os
-import statistics
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -27,6 +23,7 @@ import numpy as np
 
 import nearfar
 import nearfar.jax as nj
+from timing import Comparison, arguments
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,32 +56,6 @@ def formula(x, labels):
     return jnp.sum(jnp.where(jnp.eye(n, dtype=bool), 0, phi)) / (n * (n - 1))
 
 
-def microseconds(call, loops):
-    start = time.perf_counter_ns()
-    for _ in range(loops):
-        result = call()
-    jax.block_until_ready(result)
-    return (time.perf_counter_ns() - start) / loops / 1000
-
-
-def compare(case, contenders, repeats, of=1, seconds=0.05):
-    """Medians of interleaved repeats, of which each lasts about `seconds`; a call does `of` steps."""
-    loops = {}
-    for name, call in contenders.items():
-        jax.block_until_ready(call())
-        loops[name] = max(1, int(seconds * 1e6 / microseconds(call, 2)))
-    times = {name: [] for name in contenders}
-    for _ in range(repeats):
-        for name, call in contenders.items():
-            times[name].append(microseconds(call, loops[name]) / of)
-    median = {name: statistics.median(values) for name, values in times.items()}
-    ours = median["nearfar"]
-    print(json.dumps({"case": case, "repeats": repeats,
-                      "us": {name: round(value, 2) for name, value in median.items()},
-                      "ratio": {name: round(value / ours, 3) for name, value in median.items()
-                                if name != "nearfar"}}), flush=True)
-
-
 def bind(functions, *arguments):
     return {name: (lambda f=function: f(*arguments)) for name, function in functions.items()}
 
@@ -99,23 +70,21 @@ def looped(function, count):
     return jax.jit(run)
 
 
-def calls(repeats):
+def calls(compare):
     """The overhead of a call, N = 2 and d = 2."""
     x, labels = jnp.array([[0.0, 0.0], [0.3, 0.4]]), jnp.array([0, 1])
     loss = nj.ContrastiveLoss()
     step = jax.value_and_grad(loss)
     noop = jax.jit(nothing)
-    compare("call, jit of value_and_grad", bind({"nearfar": jax.jit(step), "noop": noop}, x, labels),
-            repeats)
+    compare("call, jit of value_and_grad", bind({"nearfar": jax.jit(step), "noop": noop}, x, labels))
     compare("call, loss(x, labels) outside jit",
             bind({"nearfar": loss, "noop": jax.jit(lambda x, labels: nothing(x, labels)[0])}, x,
-                 labels), repeats)
+                 labels))
     compare("call within a loop of 1000", bind({"nearfar": looped(step, 1000),
-                                                "noop": looped(nothing, 1000)}, x, labels),
-            repeats, 1000)
+                                                "noop": looped(nothing, 1000)}, x, labels), 1000)
 
 
-def steps(n, d, repeats, count):
+def steps(n, d, compare, count):
     """Loss and gradient of a batch of n rows with 10 classes, apart by about the margin."""
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(n, d)).astype(np.float32) / (2 * d)**0.5)
@@ -128,23 +97,21 @@ def steps(n, d, repeats, count):
         np.testing.assert_allclose(value, found[0][0], rtol=1e-2)
         np.testing.assert_allclose(gradient, found[0][1],
                                    atol=1e-2 * float(jnp.abs(gradient).max()))
-    compare(f"step n={n} d={d}", bind(functions, x, labels), repeats)
+    compare(f"step n={n} d={d}", bind(functions, x, labels))
     compare(f"step n={n} d={d} within a loop of {count}",
             bind({"nearfar": looped(ours, count), "formula, jit": looped(theirs, count)}, x,
-                 labels), repeats, count)
+                 labels), count)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
+    options = arguments(__doc__)
+    compare = Comparison(options.repeats, jax.block_until_ready)
     nearfar.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
         register_noop(folder)
-        calls(options.repeats)
-    steps(64, 128, options.repeats, 100)
-    steps(4096, 128, max(3, options.repeats // 3), 2)
+        calls(compare)
+    steps(64, 128, compare, 100)
+    steps(4096, 128, Comparison(max(3, options.repeats // 3), jax.block_until_ready), 2)
 
 
 if __name__ == "__main__":

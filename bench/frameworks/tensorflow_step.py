@@ -9,13 +9,9 @@ The formula is eq. (3) of Weston et al., 2008, over all pairs, as it is usually 
 by |a|^2 - 2 a.b + |b|^2, the fastest form in TensorFlow, with a root that is safe at 0.
 """
 
-import argparse
-import json
 import os
-import statistics
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -26,6 +22,7 @@ import tensorflow as tf
 import nearfar.tensorflow as nt
 from nearfar.tensorflow import _ops
 from nearfar.tensorflow._options import encode
+from timing import Comparison, arguments
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,6 +51,10 @@ def formula(x, labels):
     return tf.reduce_sum(off_diagonal) / (n * (n - 1))
 
 
+def wait(result):
+    np.asarray(result[0] if isinstance(result, tuple) else result)
+
+
 def step_of(function):
     def step(x, labels):
         with tf.GradientTape() as tape:
@@ -63,33 +64,7 @@ def step_of(function):
     return step
 
 
-def microseconds(call, loops):
-    start = time.perf_counter_ns()
-    for _ in range(loops):
-        result = call()
-    np.asarray(result[0] if isinstance(result, tuple) else result)  # wait for it
-    return (time.perf_counter_ns() - start) / loops / 1000
-
-
-def compare(case, contenders, repeats, of=1, seconds=0.05):
-    """Medians of interleaved repeats, of which each lasts about `seconds`; a call does `of` steps."""
-    loops = {}
-    for name, call in contenders.items():
-        call()
-        loops[name] = max(1, int(seconds * 1e6 / microseconds(call, 2)))
-    times = {name: [] for name in contenders}
-    for _ in range(repeats):
-        for name, call in contenders.items():
-            times[name].append(microseconds(call, loops[name]) / of)
-    median = {name: statistics.median(values) for name, values in times.items()}
-    ours = median["nearfar"]
-    print(json.dumps({"case": case, "repeats": repeats,
-                      "us": {name: round(value, 2) for name, value in median.items()},
-                      "ratio": {name: round(value / ours, 3) for name, value in median.items()
-                                if name != "nearfar"}}), flush=True)
-
-
-def calls(noop, repeats):
+def calls(noop, compare):
     """The overhead of a call, N = 2 and d = 2: the operation, and ContrastiveLoss around it."""
     x, labels = tf.constant([[0.0, 0.0], [0.3, 0.4]]), tf.constant([0, 1], tf.int64)
     loss = nt.ContrastiveLoss()
@@ -104,11 +79,11 @@ def calls(noop, repeats):
     graphs = {"nearfar": tf.function(lambda rows, classes: loss(classes, rows)),
               "noop": tf.function(nothing)}
     compare("call of the operation, eager", {"nearfar": lambda: operation(x, labels),
-                                             "noop": lambda: nothing(x, labels)}, repeats)
+                                             "noop": lambda: nothing(x, labels)})
     compare("call of ContrastiveLoss, eager", {"nearfar": lambda: loss(labels, x),
-                                               "noop": lambda: nothing(x, labels)}, repeats)
+                                               "noop": lambda: nothing(x, labels)})
     compare("call of ContrastiveLoss, tf.function",
-            {name: (lambda f=graph: f(x, labels)) for name, graph in graphs.items()}, repeats)
+            {name: (lambda f=graph: f(x, labels)) for name, graph in graphs.items()})
 
 
 def descent(function, count):
@@ -125,7 +100,7 @@ def descent(function, count):
     return run
 
 
-def steps(n, d, repeats, count):
+def steps(n, d, compare, count):
     """Loss and gradient of a batch of n rows with 10 classes, apart by about the margin."""
     rng = np.random.default_rng(0)
     x = tf.constant(rng.normal(size=(n, d)).astype(np.float32) / (2 * d)**0.5)
@@ -149,21 +124,18 @@ def steps(n, d, repeats, count):
     for way, contenders, of in (("eager", alone, 1), ("tf.function", graph, 1),
                                 (f"tf.function of {count} steps", inside, count)):
         compare(f"step n={n} d={d}, {way}",
-                {name: (lambda f=step: f(x, labels)) for name, step in contenders.items()},
-                repeats, of)
+                {name: (lambda f=step: f(x, labels)) for name, step in contenders.items()}, of)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
+    options = arguments(__doc__)
+    compare = Comparison(options.repeats, wait)
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     nt.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
-        calls(noop_library(folder), options.repeats)
-    steps(64, 128, options.repeats, 100)
-    steps(4096, 128, max(3, options.repeats // 3), 2)
+        calls(noop_library(folder), compare)
+    steps(64, 128, compare, 100)
+    steps(4096, 128, Comparison(max(3, options.repeats // 3), wait), 2)
 
 
 if __name__ == "__main__":

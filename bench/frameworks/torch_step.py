@@ -9,15 +9,11 @@ The formula is eq. (3) of Weston et al., 2008, over all pairs, as it is usually 
 by |a|^2 - 2 a.b + |b|^2, the fastest form in PyTorch, with a root that is safe at 0.
 """
 
-import argparse
-import json
-import statistics
-import time
-
 import torch
 
 import nearfar
 import nearfar.torch
+from timing import Comparison, arguments
 
 # ---- contenders ---------------------------------------------------------------------------------
 
@@ -72,35 +68,6 @@ def by_cdist(x, labels):
     return phi.triu(1).sum() * (2 / (x.shape[0] * (x.shape[0] - 1)))
 
 
-# ---- timing -------------------------------------------------------------------------------------
-
-
-def microseconds(call, loops):
-    start = time.perf_counter_ns()
-    for _ in range(loops):
-        call()
-    return (time.perf_counter_ns() - start) / loops / 1000
-
-
-def compare(case, contenders, repeats, seconds=0.05):
-    """Medians of interleaved repeats, of which each lasts about `seconds`."""
-    loops = {}
-    for name, call in contenders.items():
-        call()
-        call()
-        loops[name] = max(1, int(seconds * 1e6 / microseconds(call, 2)))
-    times = {name: [] for name in contenders}
-    for _ in range(repeats):
-        for name, call in contenders.items():
-            times[name].append(microseconds(call, loops[name]))
-    median = {name: statistics.median(values) for name, values in times.items()}
-    ours = median["nearfar"]
-    print(json.dumps({"case": case, "repeats": repeats,
-                      "us": {name: round(value, 2) for name, value in median.items()},
-                      "ratio": {name: round(value / ours, 3) for name, value in median.items()
-                                if name != "nearfar"}}), flush=True)
-
-
 def step_of(loss, x, labels):
     """Forward and backward; the gradient goes to x.grad as in training."""
     def step():
@@ -113,7 +80,7 @@ def step_of(loss, x, labels):
 # ---- cases --------------------------------------------------------------------------------------
 
 
-def calls(repeats):
+def calls(compare):
     """The overhead of a call, N = 2 and d = 2."""
     x, labels = torch.tensor([[0.0, 0.0], [0.3, 0.4]]), torch.tensor([0, 1])
     leaf = x.clone().requires_grad_()
@@ -127,11 +94,10 @@ def calls(repeats):
              "torch.compile, forward and backward": (step_of(graph, leaf, labels),
                                                      step_of(noop_graph, leaf, labels))}
     for case, (ours, nothing_done) in pairs.items():
-        compare(f"call of ContrastiveLoss, {case}", {"nearfar": ours, "noop": nothing_done},
-                repeats)
+        compare(f"call of ContrastiveLoss, {case}", {"nearfar": ours, "noop": nothing_done})
 
 
-def steps(n, d, repeats):
+def steps(n, d, compare):
     """Loss and gradient of a batch of n rows with 10 classes, apart by about the margin."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(n, d, generator=generator) / (2 * d) ** 0.5
@@ -144,22 +110,19 @@ def steps(n, d, repeats):
     exact = contenders["nearfar"]()
     for call in contenders.values():  # all compute the same; float32 sums of n^2 terms drift
         torch.testing.assert_close(call(), exact, rtol=0, atol=1e-2 * float(exact.abs().max()))
-    compare(f"step n={n} d={d}, eager", contenders, repeats)
+    compare(f"step n={n} d={d}, eager", contenders)
     graph = step_of(torch.compile(loss, fullgraph=True), x, labels)
-    compare(f"step n={n} d={d}, nearfar in a compiled graph", contenders | {"nearfar": graph},
-            repeats)
+    compare(f"step n={n} d={d}, nearfar in a compiled graph", contenders | {"nearfar": graph})
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
+    options = arguments(__doc__)
+    compare = Comparison(options.repeats)
     torch.set_num_threads(options.threads)
     nearfar.set_num_threads(options.threads)
-    calls(options.repeats)
-    steps(64, 128, options.repeats)
-    steps(4096, 128, max(3, options.repeats // 3))
+    calls(compare)
+    steps(64, 128, compare)
+    steps(4096, 128, Comparison(max(3, options.repeats // 3)))
 
 
 if __name__ == "__main__":
