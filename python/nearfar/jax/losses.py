@@ -3,6 +3,8 @@
 import functools
 from typing import Any, ClassVar
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
@@ -87,6 +89,11 @@ FORMS = {"batch": (lambda xs, rest: (*xs, *rest), _batch_formula),
           "reference": (_reference_order, _reference_formula)}
 
 
+@functools.cache
+def _array_type():
+    return type(jnp.zeros(()))  # not at import: it makes JAX choose its platform
+
+
 def rows_of(embeddings, labels):
     """(xs, rest) of the batch form."""
     x = _inputs.matrix(embeddings, "embeddings")
@@ -113,6 +120,11 @@ class Forms:
         """Compiled functions at hand: to look one up by the loss takes longer than a small loss."""
         return {}
 
+    @functools.cached_property
+    def _of_arrays(self):
+        """The call for arrays of which shapes and types say all, so that they are checked once."""
+        return jax.jit(lambda x, labels: self._form("batch")(*rows_of(x, labels)))
+
     def _form(self, form, encoding="01"):
         found = self._forms.get((form, encoding))
         if found is None:
@@ -127,6 +139,9 @@ class Forms:
     def __call__(self, embeddings: ArrayLike, labels: ArrayLike) -> Array:  # type: ignore[override]
         """The loss over all pairs i < j of rows of embeddings (n, d); labels (n) or (n, 1) are whole
         numbers, or strings outside jit; -1 marks a row that takes part in no pair."""
+        if (type(embeddings) is _array_type() and type(labels) is _array_type()
+                and labels.dtype.kind in "iub"):
+            return self._of_arrays(embeddings, labels)
         return self._form("batch")(*rows_of(embeddings, labels))
 
     def reference(  # type: ignore[override]

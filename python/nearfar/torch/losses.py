@@ -52,6 +52,7 @@ class EngineLoss(Forms):
         self.options = options
         self.reduction = options.reduction
         # Operators of a graph take text: it says everything in any process that loads the graph.
+        self._alone = None if self.reduction == "none" else options
         self._spec = json.dumps({"preset": options.preset, **options._options()})
 
     def extra_repr(self) -> str:
@@ -64,6 +65,10 @@ class EngineLoss(Forms):
 
     def batch(self, x: Tensor, labels: Any) -> Tensor:
         """The loss over all pairs of rows of x (n, d) with labels (n)."""
+        if self._alone is not None:
+            value = _operators.value_alone(self._alone, x, labels)
+            if value is not None:
+                return value
         x = _inputs.rows(x, "embeddings")
         return self._value("batch", x, a=_inputs.whole(x, labels, "labels", x.shape[0]))
 

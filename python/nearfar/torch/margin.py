@@ -45,6 +45,8 @@ class MarginLoss(AnchorLoss):
         self.nu = nu
         self._by_label = start.ndim == 1
         self._constant = not (learn_beta or self._by_label or nu)
+        if not self._constant:
+            self._alone = None
         if learn_beta:
             self.beta = torch.nn.Parameter(start.to(torch.get_default_dtype()))
         else:
