@@ -279,6 +279,7 @@ static real value_at(const target_problem *p, const real *x, const real *held, r
     case NF_REDUCE_SUM:
     case NF_REDUCE_MEAN_ANCHORS: break;
     case NF_REDUCE_MEAN_NONZERO: by = total.active; break;
+    case NF_REDUCE_DIVISOR: by = p->loss.divisor; break;
     case NF_REDUCE_WEIGHTED_MEAN: by = total.weights; break;
     default: by = total.terms;
     }
