@@ -186,9 +186,9 @@ static void compare(nf_context *context, const nf_loss *loss, const problem *p, 
 static void plain_loops_agree(void **state) {
     (void)state;
     nf_context *context = test_context(2);
-    static const nf_reduction reductions[] = {NF_REDUCE_SUM, NF_REDUCE_MEAN,
+    static const nf_reduction reductions[] = {NF_REDUCE_SUM,           NF_REDUCE_MEAN,
                                               NF_REDUCE_WEIGHTED_MEAN, NF_REDUCE_MEAN_NONZERO,
-                                              NF_REDUCE_MEAN_ANCHORS, NF_REDUCE_DIVISOR};
+                                              NF_REDUCE_MEAN_ANCHORS,  NF_REDUCE_DIVISOR};
     for (size_t k = 0; k < NAMES; k++) {
         for (int source = LABELS; source < SOURCES; source++) {
             for (int extras = 0; extras < 16; extras++) {
