@@ -1,10 +1,12 @@
 /* nearfar train: an embedding from labelled rows, or from pairs made beforehand. */
+#include "loss_targets.h"
 #include "train.h"
 
 typedef struct job {
     cli_training settings;
     cli_rows first, second; /* rows and validation rows, or left and right */
     nf_array *same, *weight;
+    cli_targets targets;
     nf_model *model;
     nf_train_report report;
 } job;
@@ -12,14 +14,19 @@ typedef struct job {
 /* ---- inputs ---- */
 
 static int load_labelled(cli *app, job *work) {
-    int code =
-        cli_load_rows(app, app->args.operand[0], cli_labels_text(app), "--labels", &work->first);
+    const bool labelled = cli_targets_need_labels(app);
+    int code = cli_load_rows(app, app->args.operand[0], labelled ? cli_labels_text(app) : NULL,
+                             labelled ? "--labels" : NULL, &work->first);
+    if (code == CLI_OK && cli_targets_given(app)) {
+        code = cli_load_targets(app, &work->first, &work->targets);
+    }
     if (code != CLI_OK || !cli_given(app, OPT_VALID)) return code;
     code = cli_load_rows(app, cli_get(app, OPT_VALID)->text, cli_get(app, OPT_VALID_LABELS)->text,
                          "--valid-labels", &work->second);
     if (code == CLI_OK) code = cli_match_columns(app, &work->first, &work->second);
     if (code == CLI_OK) code = cli_match_types(app, &work->first, &work->second);
-    return code == CLI_OK ? cli_match_classes(app, &work->first, &work->second) : code;
+    if (code != CLI_OK || !labelled) return code;
+    return cli_match_classes(app, &work->first, &work->second);
 }
 
 static int load_pairs(cli *app, job *work) {
@@ -52,7 +59,14 @@ static nf_status fit(cli *app, job *work) {
                              work->same->data, work->weight != NULL ? work->weight->data : NULL,
                              &settings->options, cli_train_event, settings, &work->report);
     }
-    nf_train_data data = {work->first.x, work->first.labels, work->second.x, work->second.labels};
+    nf_train_data data = {.x = work->first.x,
+                          .labels = work->first.labels,
+                          .valid_x = work->second.x,
+                          .valid_labels = work->second.labels};
+    if (cli_targets_given(app)) {
+        work->targets.targets.labels = (nf_labels){0}; /* which are those of the rows */
+        data.targets = &work->targets.targets;
+    }
     if (!cli_given(app, OPT_VALID)) {
         data.valid_x = (nf_matrix){.type = work->first.x.type};
         data.valid_labels = (nf_labels){0};
@@ -180,6 +194,7 @@ int cli_run_train(cli *app) {
     cli_free_rows(app, &work.second);
     nf_array_free(app->context, work.same);
     nf_array_free(app->context, work.weight);
+    cli_free_targets(app, &work.targets);
     nf_model_free(app->context, work.model);
     return code;
 }

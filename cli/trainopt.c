@@ -1,6 +1,7 @@
 /* Options of nearfar train to settings, and settings to the model's metadata. */
 #include <stdlib.h>
 
+#include "loss_targets.h"
 #include "train.h"
 
 static size_t size_option(const cli *app, cli_option_id id, size_t fallback) {
@@ -30,6 +31,9 @@ static void read_training(const cli *app, cli_training *training) {
     nf_train_options *options = &training->options;
     if (cli_given(app, OPT_SAMPLING)) {
         options->sampling = (nf_sampling)cli_get(app, OPT_SAMPLING)->choice;
+    }
+    if (!cli_targets_need_labels(app) && !cli_given(app, OPT_SAMPLING)) {
+        options->sampling = NF_SAMPLE_RANDOM; /* there are no classes to take rows of */
     }
     const cli_value *batch = cli_get(app, OPT_BATCH_SIZE);
     if (batch->set && batch->word) {
@@ -73,9 +77,10 @@ static int refuse(cli *app, const cli_option_id *ids, size_t count, const char *
 
 static int check_source(cli *app, bool from_pairs) {
     static const cli_option_id labelled[] = {
-        OPT_LABELS,         OPT_UNLABELLED,  OPT_VALID,     OPT_VALID_LABELS,
-        OPT_VALID_FRACTION, OPT_PATIENCE,    OPT_SAMPLING,  OPT_PER_CLASS,
-        OPT_STEP_FRACTION,  OPT_MEMORY_BANK, OPT_LEARN_BETA};
+        OPT_LABELS,         OPT_UNLABELLED,  OPT_VALID,        OPT_VALID_LABELS,
+        OPT_VALID_FRACTION, OPT_PATIENCE,    OPT_SAMPLING,     OPT_PER_CLASS,
+        OPT_STEP_FRACTION,  OPT_MEMORY_BANK, OPT_LEARN_BETA,   OPT_LABEL_SETS,
+        OPT_SOFT,           OPT_ROW_WEIGHTS, OPT_PAIR_WEIGHTS, OPT_GROUPS};
     static const cli_option_id paired[] = {OPT_WEIGHTS, OPT_SAME_ENCODING};
     if (!from_pairs && app->args.operands == 0) {
         return cli_fail(app, CLI_USAGE,
@@ -150,6 +155,42 @@ static int check_combinations(cli *app, const cli_training *training) {
     return code;
 }
 
+/* Targets are of the rows of a batch; without labels nothing can be held out by class. */
+static int check_targets(cli *app, const cli_training *training) {
+    static const cli_option_id share[] = {OPT_VALID_FRACTION, OPT_UNLABELLED};
+    static const cli_option_id beta[] = {OPT_LEARN_BETA};
+    const bool own = !cli_targets_need_labels(app);
+    const char *source = cli_given(app, OPT_SOFT) ? "--soft" : "--label-sets";
+    if (!cli_targets_given(app)) return CLI_OK;
+    int code = cli_check_targets(app);
+    if (code == CLI_OK && training->options.sampling == NF_SAMPLE_PAIRS) {
+        code = cli_fail(app, CLI_USAGE,
+                        "--sampling pairs draws pairs by label: label sets, soft targets, weights "
+                        "and groups go with the pairs of a batch");
+    }
+    if (code == CLI_OK && training->options.memory_bank > 0) {
+        code = cli_fail(app, CLI_USAGE,
+                        "--memory-bank keeps labels only: it does not go with label sets, soft "
+                        "targets, weights and groups");
+    }
+    if (code == CLI_OK) {
+        code = refuse(app, beta, 1,
+                      "learns from labels alone: it does not go with label sets, soft "
+                      "targets, weights and groups");
+    }
+    if (code != CLI_OK || !own) return code;
+    if (training->options.sampling == NF_SAMPLE_M_PER_CLASS) {
+        return cli_fail(
+            app, CLI_USAGE,
+            "--sampling m-per-class takes rows of each class, and rows of %s have none: "
+            "use random or all",
+            source);
+    }
+    return refuse(app, share, 2,
+                  "is about labels, one per row: it does not go with --label-sets "
+                  "and --soft; validate on --valid and --valid-labels");
+}
+
 int cli_train_settings(cli *app, cli_training *training) {
     *training = (cli_training){.app = app, .options = nf_train_defaults()};
     training->from_pairs =
@@ -162,6 +203,7 @@ int cli_train_settings(cli *app, cli_training *training) {
     read_model(app, &training->model);
     read_training(app, training);
     code = check_combinations(app, training);
+    if (code == CLI_OK) code = check_targets(app, training);
     if (code == CLI_OK) {
         const nf_loss base = training->options.loss;
         code = cli_resolve_loss(app, base.reduction, &training->options.loss);

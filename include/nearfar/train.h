@@ -8,6 +8,7 @@
 
 #include "nearfar/loss.h"
 #include "nearfar/model.h"
+#include "nearfar/targets.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -114,7 +115,15 @@ typedef struct nf_train_data {
     nf_labels labels; /* (n) */
     nf_matrix valid_x;
     nf_labels valid_labels;
+    const nf_targets *targets; /* NULL: rows with equal labels are positive, others negative, of
+                                  weight 1 */
 } nf_train_data;
+
+/* With targets the loss of a batch is nf_loss_targets of its rows, with targets of x (n rows), and
+ * sampling is neither pairs nor with a memory bank (NF_ERR_ARG). Their labels are left zeroed:
+ *   weights, groups  with the labels above, which make the batches and the validation as ever
+ *   sets, soft       without labels (data NULL): sampling is random or all; no share of the rows is held
+ *                    out, so that validation is valid_x with valid_labels, or none */
 
 /* Train `model` on labelled rows. Unlabelled rows are left out. An input standardisation not fitted
  * yet is fitted on the training rows. The resolved options and results go into the model's metadata

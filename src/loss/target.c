@@ -28,6 +28,10 @@ static bool is_empty(const nf_label_sets *sets, size_t i) {
 }
 
 bool nf_target_of(const nf_target_rule *rule, size_t i, size_t j, double *y, double *weight) {
+    if (rule->row != NULL) {
+        i = rule->row[i];
+        j = rule->row[j];
+    }
     if (i == j || (rule->group != NULL && rule->group[i] == rule->group[j])) return false;
     const size_t first = nf_min_size(i, j), second = nf_max_size(i, j);
     if (rule->label != NULL) {
@@ -45,6 +49,7 @@ bool nf_target_of(const nf_target_rule *rule, size_t i, size_t j, double *y, dou
 }
 
 bool nf_target_is_labelled(const nf_target_rule *rule, size_t i) {
+    if (rule->row != NULL) i = rule->row[i];
     if (rule->label != NULL) return !(rule->has_unlabelled && rule->label[i] == -1);
     return rule->sets.offset == NULL || !is_empty(&rule->sets, i);
 }
@@ -97,9 +102,12 @@ static nf_status check_square(nf_context *context, nf_matrix square, const char 
     return NF_OK;
 }
 
-nf_status nf_target_check_hard(nf_context *context, const nf_target_rule *rule, size_t n,
-                               const char *kind) {
-    for (size_t i = 0; rule->soft.data != NULL && i < n; i++) {
+nf_status nf_target_check_kind(nf_context *context, const nf_loss *loss, const nf_target_rule *rule,
+                               size_t n) {
+    const bool hard = loss->kind == NF_KIND_TRIPLET || loss->kind == NF_KIND_MARGIN ||
+                      loss->kind == NF_KIND_N_PAIRS;
+    if (!hard || rule->soft.data == NULL) return NF_OK;
+    for (size_t i = 0; i < n; i++) {
         for (size_t j = i + 1; j < n; j++) {
             const double y = nf_matrix_get(rule->soft, i, j);
             if (y == 0 || y == 1) continue;
@@ -107,7 +115,7 @@ nf_status nf_target_check_hard(nf_context *context, const nf_target_rule *rule, 
                            "targets.soft of pair (%zu, %zu) is %g: a loss of kind %s compares "
                            "positives with negatives one by one and takes 0 and 1 only; round the "
                            "targets, or take a loss of another kind, such as supcon",
-                           i, j, y, kind);
+                           i, j, y, nf_loss_kind_name(loss->kind));
         }
     }
     return NF_OK;

@@ -12,6 +12,7 @@ typedef struct nf_target_rule {
     nf_matrix soft, pair_weight;
     const double *row_weight; /* of rows and classes, or NULL */
     const int64_t *group;     /* or NULL */
+    const size_t *row; /* of the data above, that rows asked about stand for; NULL: themselves */
 } nf_target_rule;
 
 /* Check targets of `n` rows and make the rule, which borrows from them. */
@@ -23,7 +24,8 @@ bool nf_target_of(const nf_target_rule *rule, size_t i, size_t j, double *y, dou
 
 /* Weight of a row and its class. */
 static inline double nf_target_row_weight(const nf_target_rule *rule, size_t i) {
-    return rule->row_weight != NULL ? rule->row_weight[i] : 1;
+    if (rule->row_weight == NULL) return 1;
+    return rule->row_weight[rule->row != NULL ? rule->row[i] : i];
 }
 
 /* Whether the row is in any pair, but for groups. */
@@ -32,8 +34,14 @@ bool nf_target_is_labelled(const nf_target_rule *rule, size_t i);
 /* An nf_split_fn: the anchor's columns are rows of the set that the rule is about. */
 void nf_target_split(const void *rule, nf_anchor *anchor);
 
-/* Targets that are all 0 or 1, which losses of kind `kind` need. */
-nf_status nf_target_check_hard(nf_context *context, const nf_target_rule *rule, size_t n,
-                               const char *kind) NF_MUST_USE;
+/* Targets of `n` rows that a loss can take: all 0 or 1 where it compares one positive with one
+ * negative. */
+nf_status nf_target_check_kind(nf_context *context, const nf_loss *loss, const nf_target_rule *rule,
+                               size_t n) NF_MUST_USE;
+
+/* targets.c: the loss of rows x under a rule whose targets it can take. */
+nf_status nf_target_loss(nf_context *context, const nf_loss *loss, nf_matrix x,
+                         const nf_target_rule *rule, nf_loss_result *result,
+                         nf_matrix_out gradient) NF_MUST_USE;
 
 #endif

@@ -9,7 +9,7 @@
 
 /* What the strip function needs. */
 typedef struct nf_targets_rule {
-    nf_target_rule rule;
+    const nf_target_rule *rule;
     nf_contrast_side side[2];
 } nf_targets_rule;
 
@@ -22,7 +22,7 @@ static bool weighted_target(const nf_target_rule *rule, size_t i, size_t j, doub
                             double *weight) {
     if (!nf_target_of(rule, i, j, y, weight)) return false;
     if (rule->row_weight != NULL) {
-        *weight *= rule->row_weight[nf_min_size(i, j)] * rule->row_weight[nf_max_size(i, j)];
+        *weight *= nf_target_row_weight(rule, i) * nf_target_row_weight(rule, j);
     }
     return true;
 }
@@ -72,7 +72,7 @@ static int target_strip(void *user, const nf_strip *strip) {
         for (size_t c = 0; c < strip->cols; c++) {
             const size_t at = r * strip->ld + c;
             double y, weight, slope = 0;
-            if (weighted_target(&rule->rule, strip->i + r, strip->j + c, &y, &weight)) {
+            if (weighted_target(rule->rule, strip->i + r, strip->j + c, &y, &weight)) {
                 int failure = one_pair(state, y, weight, distance_at(strip, at), sums, &slope);
                 if (failure != 0) return failure;
             }
@@ -159,47 +159,42 @@ static nf_status make_side(nf_context *context, const nf_target_rule *rule, bool
     return NF_OK;
 }
 
-/* Kinds that compare one positive with one negative. */
-static nf_status check_kind(nf_context *context, const nf_loss *loss, const nf_target_rule *rule,
-                            size_t n) {
-    switch (loss->kind) {
-    case NF_KIND_TRIPLET:
-    case NF_KIND_MARGIN:
-    case NF_KIND_N_PAIRS:
-        return nf_target_check_hard(context, rule, n, nf_loss_kind_name(loss->kind));
-    default: return NF_OK;
-    }
-}
-
 static nf_status run(nf_context *context, nf_separable *state, nf_targets_rule *rule,
                      nf_loss_result *result) {
     const nf_tiled_job *job = state->job;
     const nf_loss *loss = job->loss;
     if (loss->kind == NF_KIND_N_PAIRS) {
-        return nf_target_run_npairs(context, job, &rule->rule, result);
+        return nf_target_run_npairs(context, job, rule->rule, result);
     }
-    if (!is_separable(loss)) return nf_target_run(context, job, &rule->rule, result);
+    if (!is_separable(loss)) return nf_target_run(context, job, rule->rule, result);
     for (int s = NF_NEGATIVE; s <= NF_POSITIVE; s++) {
         rule->side[s] = nf_term_side(loss, s, 1 / loss->scale);
     }
     return nf_separable_run(context, state, result);
 }
 
+nf_status nf_target_loss(nf_context *context, const nf_loss *loss, nf_matrix x,
+                         const nf_target_rule *rule, nf_loss_result *result,
+                         nf_matrix_out gradient) {
+    nf_scope scope = nf_scope_enter(context);
+    nf_targets_rule targets = {.rule = rule};
+    nf_tiled_side side;
+    nf_tiled_job job = {.loss = loss, .a = &side, .b = &side};
+    nf_separable state = {.job = &job, .run = target_strip, .anywhere = true, .rule = &targets};
+    nf_status status = make_side(context, rule, is_separable(loss), x, gradient, &side);
+    if (status == NF_OK) status = count(context, rule, x.rows, &state, job.pairs);
+    if (status == NF_OK) status = run(context, &state, &targets, result);
+    return nf_scope_leave(context, scope, status);
+}
+
 nf_status nf_loss_targets(nf_context *context, const nf_loss *loss, nf_matrix x,
                           const nf_targets *targets, nf_loss_result *result,
                           nf_matrix_out gradient) {
     nf_scope scope = nf_scope_enter(context);
-    nf_targets_rule rule;
-    nf_tiled_side side;
-    nf_tiled_job job = {.loss = loss, .a = &side, .b = &side};
-    nf_separable state = {.job = &job, .run = target_strip, .anywhere = true, .rule = &rule};
+    nf_target_rule rule;
     nf_status status = check(context, loss, x, targets, result, gradient);
-    if (status == NF_OK) status = nf_target_rule_make(context, targets, x.rows, &rule.rule);
-    if (status == NF_OK) status = check_kind(context, loss, &rule.rule, x.rows);
-    if (status == NF_OK) {
-        status = make_side(context, &rule.rule, is_separable(loss), x, gradient, &side);
-    }
-    if (status == NF_OK) status = count(context, &rule.rule, x.rows, &state, job.pairs);
-    if (status == NF_OK) status = run(context, &state, &rule, result);
+    if (status == NF_OK) status = nf_target_rule_make(context, targets, x.rows, &rule);
+    if (status == NF_OK) status = nf_target_check_kind(context, loss, &rule, x.rows);
+    if (status == NF_OK) status = nf_target_loss(context, loss, x, &rule, result, gradient);
     return nf_scope_leave(context, scope, status);
 }

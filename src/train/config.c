@@ -123,6 +123,18 @@ static void put_labels(writer *w, const nf_run *run) {
     put_count(w, "valid_rows", run->valid_rows);
 }
 
+static const char *data_of(const nf_source *source) {
+    if (!source->own_positives) return source->partition != NULL ? "labels" : "pairs";
+    return source->targets->sets.offset != NULL ? "label-sets" : "soft-targets";
+}
+
+static void put_targets(writer *w, const nf_target_rule *targets) {
+    if (targets == NULL) return;
+    put_count(w, "row_weights", targets->row_weight != NULL);
+    put_count(w, "pair_weights", targets->pair_weight.data != NULL);
+    put_count(w, "groups", targets->group != NULL);
+}
+
 static void put_optimizer(writer *w, const nf_train_options *o) {
     put_count(w, "epochs", o->epochs);
     put(w, "optimizer", o->optimizer == NF_ADAM ? "adam" : "sgd");
@@ -147,7 +159,8 @@ nf_status nf_train_config_write(nf_run *run) {
     writer w = {run->context, &run->metadata, NF_OK};
     bool labels = run->source.partition != NULL;
     w.status = copy_others(run->context, &run->model->metadata, &run->metadata);
-    put(&w, "data", labels ? "labels" : "pairs");
+    put(&w, "data", data_of(&run->source));
+    put_targets(&w, run->source.targets);
     put_loss(&w, &run->options.loss);
     if (labels) {
         put_labels(&w, run);

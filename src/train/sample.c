@@ -49,5 +49,6 @@ nf_status nf_source_sample(nf_run *run, nf_sample *sample) {
     }
     if (status == NF_OK) status = nf_scratch(context, &sample->same, room, 1, "sampled pairs");
     if (status != NF_OK) return status;
+    if (run->source.own_positives) return nf_source_targets_sample(run, sample);
     return run->source.partition != NULL ? sample_labels(run, sample) : sample_rows(run, sample);
 }

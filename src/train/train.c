@@ -178,22 +178,46 @@ static nf_status prepare_labels(nf_run *run, const nf_train_data *data,
     return status;
 }
 
+/* Rows whose targets say what is positive: all of them train. */
+static nf_status prepare_targets(nf_run *run, const nf_train_data *data) {
+    nf_status status = NF_OK;
+    run->options.valid_fraction = 0;
+    if (data->valid_x.rows > 0) status = use_given_validation(run, data);
+    if (status == NF_OK) status = nf_source_targets(run, data->x);
+    if (status != NF_OK) return status;
+    return standardize(run, data->x, NULL, run->source.row, run->source.rows);
+}
+
+static nf_status prepare(nf_run *run, const nf_train_data *data) {
+    const nf_targets *targets = data->targets;
+    nf_partition *partition = NULL;
+    nf_status status = NF_OK;
+    run->source.own_positives =
+        targets != NULL && (targets->sets != NULL || targets->soft.data != NULL);
+    if (!run->source.own_positives) {
+        status = check_labels(run->context, data->x, data->labels, "labels");
+    }
+    if (status == NF_OK) status = nf_source_targets_make(run, data);
+    if (status == NF_OK && run->source.own_positives) return prepare_targets(run, data);
+    if (status == NF_OK) status = nf_partition_create(run->context, data->labels, &partition);
+    if (status == NF_OK) status = check_partition(run->context, partition);
+    run->class_label = partition != NULL ? partition->label : NULL;
+    if (status == NF_OK) status = prepare_labels(run, data, partition);
+    run->class_label = NULL;
+    nf_partition_free(run->context, partition);
+    return status;
+}
+
 nf_status nf_train(nf_context *context, nf_model *model, const nf_train_data *data,
                    const nf_train_options *options, nf_train_fn on_event, void *user,
                    nf_train_report *report) {
     nf_scope scope = nf_scope_enter(context);
     nf_run run = new_run(context, model, options, on_event, user);
-    nf_partition *partition = NULL;
     nf_status status = nf_train_options_check(context, &run.options, true);
     if (status == NF_OK) status = check_inputs(context, model, data->x, "x");
-    if (status == NF_OK) status = check_labels(context, data->x, data->labels, "labels");
-    if (status == NF_OK) status = nf_partition_create(context, data->labels, &partition);
-    if (status == NF_OK) status = check_partition(context, partition);
-    run.class_label = partition != NULL ? partition->label : NULL;
-    if (status == NF_OK) status = prepare_labels(&run, data, partition);
+    if (status == NF_OK) status = prepare(&run, data);
     if (status == NF_OK) status = nf_run_train(&run, report);
     nf_run_free(&run);
-    nf_partition_free(context, partition);
     return nf_scope_leave(context, scope, status);
 }
 

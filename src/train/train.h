@@ -7,6 +7,7 @@
 #ifndef NF_TRAIN_TRAIN_H
 #define NF_TRAIN_TRAIN_H
 
+#include "loss/target.h"
 #include "model/model.h"
 #include "nearfar/pairs.h"
 #include "nearfar/train.h"
@@ -34,9 +35,12 @@ typedef struct nf_source {
     int64_t *i, *j;          /* drawn pairs of this epoch */
     uint8_t *drawn_same;
     int64_t *step_labels;
-    struct nf_bank *bank; /* rows of earlier batches, or NULL; owned */
-    int64_t *step_ids;    /* of the batch in the bank */
-    size_t *step_row;     /* rows of x; of drawn pairs the left rows, then the right rows */
+    const nf_target_rule *targets; /* of rows of x, or NULL */
+    bool own_positives;            /* which say what is positive: the partition has one class */
+    size_t example[2][2];          /* then a negative and a positive pair of training rows */
+    struct nf_bank *bank;          /* rows of earlier batches, or NULL; owned */
+    int64_t *step_ids;             /* of the batch in the bank */
+    size_t *step_row; /* rows of x; of drawn pairs the left rows, then the right rows */
 
     /* offline pairs (source_rows.c) */
     size_t *order; /* shuffled */
@@ -125,6 +129,12 @@ nf_status nf_split(nf_context *context, const nf_partition *partition, double fr
 /* Fill run->source for training rows `row` of x; classes[k] is the class of the k-th. */
 nf_status nf_source_labels(nf_run *run, nf_matrix x, const size_t *row, size_t rows,
                            const int64_t *classes) NF_MUST_USE;
+/* source_targets.c: the rule of data->targets in run->source, whose own_positives is set. */
+nf_status nf_source_targets_make(nf_run *run, const nf_train_data *data) NF_MUST_USE;
+/* Fill run->source for rows whose targets say what is positive. */
+nf_status nf_source_targets(nf_run *run, nf_matrix x) NF_MUST_USE;
+nf_status nf_source_targets_loss(nf_run *run, nf_loss_result *result) NF_MUST_USE;
+nf_status nf_source_targets_sample(nf_run *run, nf_sample *sample) NF_MUST_USE;
 nf_status nf_source_rows(nf_run *run, nf_matrix left, nf_matrix right, const uint8_t *same,
                          const double *weight) NF_MUST_USE;
 /* Loss of run->rows / 2 pairs: embeddings of left rows, then of right rows. */

@@ -60,8 +60,8 @@ static uint64_t done(nf_loss_result result) {
     return result.updates_total - result.updates_skipped;
 }
 
-static const char *const names[] = {"weston", "hinge", "pml", "nt-xent", "lifted", "triplet",
-                                    "margin"};
+static const char *const names[] = {"weston", "hinge",   "pml",   "nt-xent",
+                                    "lifted", "triplet", "margin"};
 #define NAMES (sizeof names / sizeof names[0])
 
 /* Every pair has a weight: no strip can be skipped but those of a triangle's empty half. */
