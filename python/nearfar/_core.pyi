@@ -439,8 +439,11 @@ def instruction_set() -> str: ...
 def presets() -> dict[str, str]: ...
 def jax_targets() -> dict[str, Any]: ...  # handlers by name, for jax.ffi.register_ffi_target
 def train(
-    model: Model, x: ArrayLike, labels: ArrayLike, valid_x: ArrayLike | None = None,
-    valid_labels: ArrayLike | None = None, **options: Any,
+    model: Model, x: ArrayLike, labels: ArrayLike | None, valid_x: ArrayLike | None = None,
+    valid_labels: ArrayLike | None = None, offsets: ArrayLike | None = None,
+    set_labels: ArrayLike | None = None, soft: ArrayLike | None = None,
+    row_weight: ArrayLike | None = None, pair_weight: ArrayLike | None = None,
+    groups: ArrayLike | None = None, **options: Any,
 ) -> TrainReport: ...
 def train_rows(
     model: Model, left: ArrayLike, right: ArrayLike, same: ArrayLike,

@@ -58,19 +58,27 @@ class TargetLoss(_core.Loss):
 
         Returns LossResult with grad (n, d).
         """
-        if class_weight is not None:
-            if labels is None:
-                raise TypeError("class_weight goes with labels, one per row")
-            weights = [class_weight.get(label, 1.0) for label in np.asarray(labels).tolist()]
-            row_weight = (np.asarray(weights, np.float64) if row_weight is None
-                          else np.asarray(row_weight, np.float64) * weights)
-        offsets, set_labels = (None, None) if label_sets is None else _label_sets(label_sets)
+        row_weight = row_weights(labels, row_weight, class_weight)
+        offsets, set_labels = offsets_and_labels(label_sets)
         return self._targets(x, labels, offsets, set_labels, soft, row_weight, pair_weight, groups,
                              gradient)
 
 
-def _label_sets(label_sets):
-    """Offsets (n + 1) and labels of an indicator array (n, c) or of n collections."""
+def row_weights(labels, row_weight, class_weight):
+    """Weights of rows times those of their classes."""
+    if class_weight is None:
+        return row_weight
+    if labels is None:
+        raise TypeError("class_weight goes with labels, one per row")
+    weights = [class_weight.get(label, 1.0) for label in np.asarray(labels).tolist()]
+    return (np.asarray(weights, np.float64) if row_weight is None
+            else np.asarray(row_weight, np.float64) * weights)
+
+
+def offsets_and_labels(label_sets):
+    """Offsets (n + 1) and labels of an indicator array (n, c) or of n collections; None twice for None."""
+    if label_sets is None:
+        return None, None
     if hasattr(label_sets, "ndim") and label_sets.ndim == 2:
         indicator = np.asarray(label_sets)
         if not np.isin(indicator, (0, 1)).all():

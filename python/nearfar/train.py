@@ -2,12 +2,13 @@
 
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from numpy.typing import ArrayLike
 
 from . import _convert, _core
+from ._targets import offsets_and_labels, row_weights
 from .anchor_losses import CLASSES, AnchorLoss, preset_loss
 from .losses import ContrastiveLoss, _FIELDS
 from .model import Model
@@ -139,24 +140,38 @@ class Trainer:
         self.report: _core.TrainReport | None = None
         self.history: list[_core.TrainEvent] = []
 
-    def fit(self, x: ArrayLike, labels: ArrayLike, *,
-            valid: tuple[ArrayLike, ArrayLike] | None = None, model: Model | None = None) -> Model:
+    def fit(
+        self, x: ArrayLike, labels: ArrayLike | None = None, *,
+        label_sets: Any = None, soft: ArrayLike | None = None,
+        row_weight: ArrayLike | None = None, class_weight: Mapping[Any, float] | None = None,
+        pair_weight: ArrayLike | None = None, groups: ArrayLike | None = None,
+        valid: tuple[ArrayLike, ArrayLike] | None = None, model: Model | None = None,
+    ) -> Model:
         """Train on rows x (n, d) with labels (n), and return the Model.
 
         labels: whole numbers or strings; -1 marks an unlabelled row.
+        label_sets, soft: what is positive instead of labels, as in ``loss.targets``, for sampling
+            random or all. Without labels nothing is held out: validation is ``valid`` or none.
+        row_weight, class_weight, pair_weight, groups: as in ``loss.targets``.
         valid: ``(x, labels)`` to validate on instead of a part of the rows.
         model: go on from this model instead of initial weights; it is not changed.
         """
         valid_x, valid_labels = (None, None) if valid is None else valid
-        if valid is not None:
-            labels, valid_labels = _convert.labels_together(labels, valid_labels)
-        labels, names = _convert.labels(labels, "labels")
+        row_weight = row_weights(labels, row_weight, class_weight)
+        names = None
+        if labels is None and label_sets is None and soft is None:
+            raise TypeError("labels is missing: give labels, label_sets or soft")
+        if labels is not None:
+            if valid is not None:
+                labels, valid_labels = _convert.labels_together(labels, valid_labels)
+            labels, names = _convert.labels(labels, "labels")
         x = _rows(x, "x")
         model = self._start(x, model)
         if names is not None and all(isinstance(name, str) for name in names):
             model._set_metadata("class_names", json.dumps(names, ensure_ascii=False,
                                                           separators=(",", ":")))
-        return self._run(_core.train, model, x, labels, valid_x, valid_labels)
+        return self._run(_core.train, model, x, labels, valid_x, valid_labels,
+                         *offsets_and_labels(label_sets), soft, row_weight, pair_weight, groups)
 
     def fit_rows(self, left: ArrayLike, right: ArrayLike, same: ArrayLike,
                  weight: ArrayLike | None = None, *, same_encoding: str = "01",

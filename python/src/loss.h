@@ -41,6 +41,19 @@ typedef struct core_sets {
 int core_sets_get(core_state *state, int has_unlabelled, PyObject *const *value, core_sets *form);
 void core_sets_release(core_sets *form);
 
+/* What targets hold but labels: value[] is offsets, set_labels, soft, row_weight, pair_weight, groups
+ * of n rows. Zeroed first, released also after a failure. */
+typedef struct core_targets {
+    core_matrix soft, pair_weight;
+    core_vector offsets, set_labels, row_weight, groups;
+    size_t *offset;
+    nf_label_sets sets;
+    nf_targets targets;
+} core_targets;
+
+int core_targets_get(core_state *state, PyObject *const *value, size_t n, core_targets *form);
+void core_targets_release(core_targets *form);
+
 PyObject *core_loss_pairs(PyObject *object, PyObject *const *args, Py_ssize_t nargs,
                           PyObject *keywords);
 PyObject *core_loss_rows(PyObject *object, PyObject *const *args, Py_ssize_t nargs,

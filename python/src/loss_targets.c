@@ -7,23 +7,16 @@
 static const char *const names[] = {"x",          "labels",      "offsets", "set_labels", "soft",
                                     "row_weight", "pair_weight", "groups",  "gradient",   NULL};
 static const core_signature signature = {"_targets", 9, 1, names};
-enum { X, LABELS, OFFSETS, SET_LABELS, SOFT, ROW_WEIGHT, PAIR_WEIGHT, GROUPS, GRADIENT, COUNT };
+enum { X, LABELS, TARGETS, GRADIENT = TARGETS + 6, COUNT };
 
-/* Everything that the form holds. */
-typedef struct targets_form {
-    core_matrix x, soft, pair_weight;
-    core_vector labels, offsets, set_labels, row_weight, groups;
-    size_t *offset;
-    nf_label_sets sets;
-    nf_targets targets;
-} targets_form;
+/* Of the arguments of core_targets_get. */
+enum { OFFSETS, SET_LABELS, SOFT, ROW_WEIGHT, PAIR_WEIGHT, GROUPS };
 
-static int sets_get(core_state *state, PyObject *const *value, targets_form *form) {
+static int sets_get(core_state *state, PyObject *const *value, size_t n, core_targets *form) {
     if (!core_given(value[OFFSETS])) return 0;
     if (core_index_get(state, value[OFFSETS], "offsets", &form->offsets) < 0 ||
         core_index_get(state, value[SET_LABELS], "set_labels", &form->set_labels) < 0 ||
-        core_same_count(form->offsets.count, "offsets", form->x.view.rows + 1,
-                        "one more than x has rows") < 0) {
+        core_same_count(form->offsets.count, "offsets", n + 1, "one more than x has rows") < 0) {
         return -1;
     }
     form->offset = PyMem_Malloc(form->offsets.count * sizeof *form->offset);
@@ -52,15 +45,9 @@ static int square_get(core_state *state, PyObject *object, const char *name, cor
     return 0;
 }
 
-static int form_get(core_loss_object *self, PyObject *const *value, targets_form *form) {
-    core_state *state = self->state;
-    if (core_matrix_get(state, value[X], "x", &form->x) < 0) return -1;
-    const size_t n = form->x.view.rows;
+int core_targets_get(core_state *state, PyObject *const *value, size_t n, core_targets *form) {
     nf_targets *targets = &form->targets;
-    if (core_given(value[LABELS])) {
-        if (core_labels_get(state, value[LABELS], "labels", &form->labels) < 0) return -1;
-        targets->labels = (nf_labels){form->labels.data, form->labels.count, self->has_unlabelled};
-    }
+    memset(form, 0, sizeof *form);
     if (core_given(value[ROW_WEIGHT])) {
         if (core_weight_get(state, value[ROW_WEIGHT], "row_weight", &form->row_weight) < 0 ||
             core_same_count(form->row_weight.count, "row_weight", n, "x has rows") < 0) {
@@ -80,18 +67,44 @@ static int form_get(core_loss_object *self, PyObject *const *value, targets_form
                    &targets->pair_weight) < 0) {
         return -1;
     }
-    return sets_get(state, value, form);
+    return sets_get(state, value, n, form);
 }
 
-static void form_release(targets_form *form) {
+void core_targets_release(core_targets *form) {
     PyMem_Free(form->offset);
     core_vector_release(&form->groups);
     core_vector_release(&form->row_weight);
     core_vector_release(&form->set_labels);
     core_vector_release(&form->offsets);
-    core_vector_release(&form->labels);
     core_matrix_release(&form->pair_weight);
     core_matrix_release(&form->soft);
+}
+
+/* Rows, labels and targets of the form. */
+typedef struct targets_form {
+    core_matrix x;
+    core_vector labels;
+    core_targets with;
+} targets_form;
+
+static int form_get(core_loss_object *self, PyObject *const *value, targets_form *form) {
+    core_state *state = self->state;
+    if (core_matrix_get(state, value[X], "x", &form->x) < 0) return -1;
+    if (core_given(value[LABELS]) &&
+        core_labels_get(state, value[LABELS], "labels", &form->labels) < 0) {
+        return -1;
+    }
+    if (core_targets_get(state, value + TARGETS, form->x.view.rows, &form->with) < 0) return -1;
+    if (core_given(value[LABELS])) {
+        form->with.targets.labels =
+            (nf_labels){form->labels.data, form->labels.count, self->has_unlabelled};
+    }
+    return 0;
+}
+
+static void form_release(targets_form *form) {
+    core_targets_release(&form->with);
+    core_vector_release(&form->labels);
     core_matrix_release(&form->x);
 }
 
@@ -114,8 +127,8 @@ PyObject *core_loss_targets(PyObject *object, PyObject *const *args, Py_ssize_t 
     core_call call;
     double pairs = (double)form.x.view.rows * (double)form.x.view.rows;
     if (core_enter(&call, state, core_loss_work(pairs, form.x.view.cols)) < 0) goto done;
-    if (core_leave(&call, nf_loss_targets(call.context, &self->loss, form.x.view, &form.targets,
-                                          &result, out)) < 0) {
+    if (core_leave(&call, nf_loss_targets(call.context, &self->loss, form.x.view,
+                                          &form.with.targets, &result, out)) < 0) {
         goto done;
     }
     gradient = core_as_type(gradient, form.x.dtype);

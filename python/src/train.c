@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "core.h"
+#include "loss.h"
 
 /* ---- events --------------------------------------------------------------------------------- */
 
@@ -225,16 +226,21 @@ static PyObject *finish(run *r, nf_status status, const nf_train_report *report)
 
 /* ---- labelled rows -------------------------------------------------------------------------- */
 
-static const char *const train_names[] = {"model",        "x",           "labels", "valid_x",
-                                          "valid_labels", TRAIN_OPTIONS, NULL};
-static const core_signature train_signature = {"train", 5, 3, train_names};
+static const char *const train_names[] = {
+    "model", "x",          "labels",      "valid_x", "valid_labels", "offsets", "set_labels",
+    "soft",  "row_weight", "pair_weight", "groups",  TRAIN_OPTIONS,  NULL};
+static const core_signature train_signature = {"train", 11, 3, train_names};
+enum { TARGETS = 5, TRAIN_INPUTS = 11 };
 
 typedef struct train_inputs {
     core_matrix x, valid_x;
     core_vector labels, valid_labels;
+    core_targets with;
+    bool targets;
 } train_inputs;
 
 static void release_inputs(train_inputs *in) {
+    core_targets_release(&in->with);
     core_vector_release(&in->valid_labels);
     core_vector_release(&in->labels);
     core_matrix_release(&in->valid_x);
@@ -243,6 +249,12 @@ static void release_inputs(train_inputs *in) {
 
 static int get_inputs(core_state *state, PyObject *const *value, train_inputs *in) {
     if (core_matrix_get(state, value[1], "x", &in->x) < 0 ||
+        core_targets_get(state, value + TARGETS, in->x.view.rows, &in->with) < 0) {
+        return -1;
+    }
+    for (int k = TARGETS; k < TRAIN_INPUTS; k++) in->targets |= core_given(value[k]);
+    const bool without = core_given(value[TARGETS]) || in->with.targets.soft.data != NULL;
+    if (!(without && !core_given(value[2])) &&
         core_labels_get(state, value[2], "labels", &in->labels) < 0) {
         return -1;
     }
@@ -263,14 +275,14 @@ static core_model_object *get_model(core_state *state, PyObject *object) {
 
 CORE_FUNCTION(core_train) {
     core_state *state = PyModule_GetState(module);
-    PyObject *value[5 + OPTIONS] = {NULL}, *answer = NULL;
+    PyObject *value[TRAIN_INPUTS + OPTIONS] = {NULL}, *answer = NULL;
     train_inputs in;
     memset(&in, 0, sizeof in);
     nf_train_options options;
     int has_unlabelled = 1;
     run r = {.stopped = 0};
     if (core_arguments(&train_signature, args, nargs, keywords, value) < 0 ||
-        get_options(state, value + 5, &options, &has_unlabelled, &r.on_event) < 0) {
+        get_options(state, value + TRAIN_INPUTS, &options, &has_unlabelled, &r.on_event) < 0) {
         return NULL;
     }
     core_model_object *model = get_model(state, value[0]);
@@ -279,7 +291,8 @@ CORE_FUNCTION(core_train) {
         .x = in.x.view,
         .labels = {in.labels.data, in.labels.count, has_unlabelled},
         .valid_x = in.valid_x.view,
-        .valid_labels = {in.valid_labels.data, in.valid_labels.count, has_unlabelled}};
+        .valid_labels = {in.valid_labels.data, in.valid_labels.count, has_unlabelled},
+        .targets = in.targets ? &in.with.targets : NULL};
     nf_train_report report = {0};
     r.learns_beta = options.learn_beta != NF_LEARN_BETA_NONE;
     if (core_enter(&r.call, state, 1e9) < 0) goto done;

@@ -179,6 +179,13 @@ static nf_status diverged(nf_run *run, size_t epoch, const char *what) {
                    run->options.lr);
 }
 
+/* Triplet losses count active pairs from each end, of which a batch within itself has two. */
+static uint64_t ends_of(const nf_run *run) {
+    const nf_loss_kind kind = run->options.loss.kind;
+    const bool triplets = kind == NF_KIND_TRIPLET || kind == NF_KIND_MARGIN;
+    return triplets && run->source.bank == NULL ? 2 : 1;
+}
+
 static void add_sums(nf_epoch_sums *sums, const nf_loss_result *result) {
     sums->steps++;
     sums->loss += result->value;
@@ -229,8 +236,8 @@ static nf_status run_epoch(nf_run *run, size_t epoch) {
     }
     if (status != NF_OK) return status;
     event.loss = sums.loss / (double)sums.steps;
-    event.active_positive = share(sums.active_positive, sums.positive);
-    event.active_negative = share(sums.active_negative, sums.negative);
+    event.active_positive = share(sums.active_positive, ends_of(run) * sums.positive);
+    event.active_negative = share(sums.active_negative, ends_of(run) * sums.negative);
     if (sums.positive > 0) {
         event.mean_positive_distance = sums.positive_distance / (double)sums.positive;
     }

@@ -303,3 +303,37 @@ def test_interrupted_training_keeps_the_best_model(cli, number, code):
     assert got["inputs"] == 64 and got["metadata"]["train.loss.preset"] == "weston"
     cli.ok("embed", "m.safetensors", "digits-test", "-o", "e.npy")
     assert cli.json("eval", "e.npy", "--labels", "digits-test")["map_at_r"] > 0.6
+
+
+# ---- targets ------------------------------------------------------------------------------------
+
+
+def test_label_sets_soft_targets_weights_and_groups(cli, data):
+    y = data["y"]
+    n = len(y)
+    cli.save(sets=(y[:, None] == np.unique(y)).astype(np.uint8), same=(y[:, None] == y).astype(float),
+             w=np.ones(n), group=np.arange(n), u=np.ones((n, n)))
+    short = ["--epochs", "5", "-o", "m.safetensors"]
+    for targets, kind in ((["--label-sets", "sets.npy"], "label-sets"),
+                          (["--soft", "same.npy", "--loss", "supcon"], "soft-targets"),
+                          (["--labels", "y.npy", "--row-weights", "w.npy", "--groups", "group.npy",
+                            "--pair-weights", "u.npy", "--loss", "triplet"], "labels")):
+        got = cli.json("train", "x.npy", *targets, *short)
+        assert got["epochs_run"] == 5 and got["last_loss"] < got["first_loss"]
+        info = cli.json("info", "m.safetensors")["metadata"]
+        assert info["train.data"] == kind
+        assert (kind == "labels") == (got["valid_rows"] > 0) == (info["train.groups"] == "1")
+    got = cli.json("train", "x.npy", "--label-sets", "sets.npy", "--valid", "x.npy",
+                   "--valid-labels", "y.npy", *short)
+    assert got["map_at_r"] > 0 and got["valid_rows"] == n
+
+
+@pytest.mark.parametrize(("arguments", "word"), [
+    (["--label-sets", "s.npy", "--labels", "y.npy"], "exclude"),
+    (["--label-sets", "s.npy", "--sampling", "m-per-class"], "random or all"),
+    (["--label-sets", "s.npy", "--valid-fraction", "0.2"], "--valid"),
+    (["--labels", "y.npy", "--groups", "y.npy", "--sampling", "pairs"], "pairs of a batch"),
+    (["--labels", "y.npy", "--groups", "y.npy", "--memory-bank", "10"], "--memory-bank"),
+])
+def test_targets_that_contradict_are_refused(cli, data, arguments, word):
+    assert word in cli.fails(USAGE, "train", "x.npy", *arguments, "-o", "m.safetensors")

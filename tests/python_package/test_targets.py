@@ -182,3 +182,67 @@ def test_a_weighted_mean_says_so():
     loss = nearfar.SupConLoss(reduction="weighted-mean")
     assert loss.formula.endswith("weighted mean over rows") and eval(repr(loss).split("#")[0],
                                                                     vars(nearfar)) == loss
+
+
+# ---- training -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tagged():
+    """Rows near the mean of their tags' centres, and columns of noise."""
+    rng = np.random.default_rng(7)
+    tags = rng.random((200, 5)) < 0.2
+    tags[np.arange(200), rng.integers(0, 5, 200)] = True
+    near = tags @ rng.normal(size=(5, 6)) * 2 / tags.sum(1, keepdims=True)
+    return np.hstack([near + rng.normal(size=(200, 6)) / 2, rng.normal(size=(200, 12)) * 3]), tags
+
+
+def apart(y, shared):
+    """How much farther rows without a common tag are from each other than others, on average."""
+    d = np.linalg.norm(y[:, None] - y[None], axis=2)
+    return d[~shared].mean() / d[shared & ~np.eye(len(y), dtype=bool)].mean()
+
+
+@pytest.mark.parametrize("form", ["sets", "lists", "soft"])
+@pytest.mark.parametrize("loss", [None, "supcon", "nt-xent"])
+def test_a_trainer_learns_from_targets(tagged, loss, form):
+    x, tags = tagged
+    shared = tags.astype(int) @ tags.T > 0
+    targets = {"sets": {"label_sets": tags}, "soft": {"soft": shared},
+               "lists": {"label_sets": [np.flatnonzero(row).tolist() for row in tags]}}[form]
+    trainer = nearfar.Trainer(loss, sampling="random", epochs=20)
+    model = trainer.fit(x, **targets)
+    assert trainer.report.train_rows == 200 and trainer.report.map_at_r is None
+    assert trainer.report.last_loss < trainer.report.first_loss
+    assert apart(model.embed(x), shared) > 1.2 * apart(x, shared)
+    again = nearfar.Trainer(loss, sampling="random", epochs=20).fit(x, **targets)
+    np.testing.assert_array_equal(model.weights[0], again.weights[0])
+
+
+def test_a_trainer_takes_weights_and_groups_beside_labels(tagged):
+    x, tags = tagged
+    labels = np.array(["cat", "dog", "emu", "fox", "gnu"])[tags.argmax(1)]
+    trainer = nearfar.Trainer("supcon", epochs=5, outputs=4)
+    plain = trainer.fit(x, labels)
+    same = trainer.fit(x, labels, row_weight=np.ones(200), groups=np.arange(200),
+                       class_weight={"cat": 1.0}, pair_weight=np.ones((200, 200)))
+    np.testing.assert_allclose(same.embed(x), plain.embed(x), rtol=1e-3, atol=1e-4)
+    assert trainer.report.valid_rows > 0
+    other = trainer.fit(x, labels, class_weight={"cat": 9.0})
+    assert not np.allclose(other.embed(x), plain.embed(x), atol=1e-2)
+
+
+@pytest.mark.parametrize(("options", "arguments", "error", "text"), [
+    ({}, {}, TypeError, "labels, label_sets or soft"),
+    ({}, {"label_sets": True}, ValueError, "use random or all"),
+    ({"sampling": "random"}, {"label_sets": True, "labels": True}, ValueError, "keep the one"),
+    ({"sampling": "random", "memory_bank": 9}, {"label_sets": True}, ValueError, "memory bank"),
+    ({"sampling": "pairs"}, {"labels": True, "groups": True}, ValueError, "batches"),
+    ({}, {"class_weight": {0: 1.0}}, TypeError, "class_weight"),
+])
+def test_what_a_trainer_cannot_take_is_refused(tagged, options, arguments, error, text):
+    x, tags = tagged
+    given = {"label_sets": tags, "labels": tags.argmax(1), "groups": np.arange(200),
+             "class_weight": {0: 1.0}}
+    with pytest.raises(error, match=text):
+        nearfar.Trainer(**options).fit(x, **{name: given[name] for name in arguments})

@@ -71,6 +71,34 @@ static void scaled_inputs_give_the_same_quality(void **state) {
     nf_context_free(context);
 }
 
+static int check_shares(void *user, const nf_train_event *event) {
+    (void)user;
+    if (event->epoch == 0) return 0;
+    assert_true(event->active_positive > 0 && event->active_positive <= 1);
+    assert_true(event->active_negative > 0 && event->active_negative <= 1);
+    return 0;
+}
+
+static void active_pairs_are_shares_with_every_loss(void **state) {
+    (void)state;
+    nf_context *context = test_context(1);
+    dataset data = make_data(5, 120, 4);
+    static const char *const presets[] = {"weston", "triplet", "tfa-hard", "margin", "supcon"};
+    for (int k = 0; k < 10; k++) {
+        nf_model *model = new_model(context, 0, 4, 1);
+        nf_train_options o = nf_train_defaults();
+        nf_train_data d = view(&data);
+        assert_ok(context, nf_loss_preset(context, presets[k / 2], &o.loss));
+        o.memory_bank = k % 2 == 0 ? 0 : 50;
+        o.batch_size = 40;
+        o.epochs = 2;
+        assert_ok(context, nf_train(context, model, &d, &o, check_shares, NULL, NULL));
+        nf_model_free(context, model);
+    }
+    free_data(&data);
+    nf_context_free(context);
+}
+
 /* ---- bits ----------------------------------------------------------------------------------- */
 
 typedef struct trained {
@@ -337,6 +365,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_way_of_training_beats_the_raw_rows),
         cmocka_unit_test(scaled_inputs_give_the_same_quality),
+        cmocka_unit_test(active_pairs_are_shares_with_every_loss),
         cmocka_unit_test(bits_do_not_depend_on_threads_or_instruction_set),
         cmocka_unit_test(seed_changes_the_result),
         cmocka_unit_test(a_step_follows_the_gradient_of_the_whole_stack),
