@@ -180,6 +180,11 @@ static void what_cannot_be_is_refused(void **state) {
     o.memory_bank = 8;
     REFUSED(NF_ERR_ARG, "without a memory bank");
     o.memory_bank = 0;
+    assert_ok(context, nf_loss_preset(context, "margin", &o.loss));
+    o.learn_beta = NF_LEARN_BETA_GLOBAL;
+    REFUSED(NF_ERR_ARG, "learn_beta is set");
+    o = nf_train_defaults();
+    o.sampling = NF_SAMPLE_RANDOM;
     d.labels = (nf_labels){data.labels, 30, 0};
     REFUSED(NF_ERR_ARG, "labels and targets.sets are given");
     d.labels = (nf_labels){0};
