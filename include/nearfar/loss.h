@@ -277,8 +277,9 @@ typedef struct nf_loss_result {
 
 /* All pairs of labelled rows: x (n, d), labels (n). gradient (n, d) of x's type = d value / d x, or
  * data NULL for the value only (pass a zeroed nf_matrix_out). Memory beyond inputs and outputs: 8 n
- * d bytes with a gradient, O(n) without, plus a fixed scratch per thread; the n x n matrix never
- * exists. Reduction `none` is NF_ERR_ARG here (nf_loss_anchors, nf_loss_pairs). Where positives have a closed form (euclidean with
+ * d bytes with a gradient (of float32 half of it goes back to the system before the gradient is
+ * written, unless the context has an allocator), O(n) without, plus a fixed scratch per thread; the
+ * n x n matrix never exists. Reduction `none` is NF_ERR_ARG here (nf_loss_anchors, nf_loss_pairs). Where positives have a closed form (euclidean with
  * exponent 2 or sqeuclidean with exponent 1, pos_margin 0, a reduction other than mean-nonzero) it
  * is always used.
  * Errors: NF_ERR_ARG, NF_ERR_DATA, NF_ERR_RANGE, NF_ERR_NOMEM, NF_ERR_CANCELLED. */

@@ -84,6 +84,11 @@ void nf_release(nf_context *context, void *block); /* NULL allowed */
 nf_status nf_scratch(nf_context *context, void *out, size_t count, size_t size,
                      const char *what) NF_MUST_USE;
 
+/* What these bytes of scratch hold is not needed any more and is lost: if they are many and come from
+ * malloc, the system gets their pages back at once (pages.c). */
+void nf_scratch_forget(nf_context *context, void *start, size_t bytes);
+bool nf_memory_is_malloc(const nf_context *context); /* context.c */
+
 /* ---- scopes (memory.c) ---------------------------------------------------------------------- */
 
 typedef struct nf_scope {

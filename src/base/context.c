@@ -20,6 +20,10 @@ static void default_release(void *user, void *block) {
     free(block);
 }
 
+bool nf_memory_is_malloc(const nf_context *context) {
+    return context->allocator.allocate == default_allocate;
+}
+
 static nf_status parse_threads(nf_context *context, const char *text, int *threads) {
     char *end;
     long value = strtol(text, &end, 10);

@@ -276,13 +276,15 @@ static size_t row_out_of_range(const nf_tiled_side *side, const void *gradient) 
 static nf_status round_gradients(nf_context *context, const nf_tiled_state *state) {
     for (int s = 0; s < state->sets; s++) {
         const nf_tiled_side *side = side_of(state, s);
+        const size_t count = side->count * side->x.cols, bytes = count * nf_type_size(side->x.type);
         double *sum = state->sum[s];
-        if (sum == NULL || nf_kernels_get(context, side->x.type)
-                               ->narrow(sum, sum, state->factor, side->count * side->x.cols)) {
-            continue;
+        if (sum == NULL) continue;
+        if (!nf_kernels_get(context, side->x.type)->narrow(sum, sum, state->factor, count)) {
+            return nf_gradient_range_error(context, "the gradient", side->x.type,
+                                           row_out_of_range(side, sum));
         }
-        return nf_gradient_range_error(context, "the gradient", side->x.type,
-                                       row_out_of_range(side, sum));
+        /* Its output may need as many pages now. */
+        nf_scratch_forget(context, (char *)sum + bytes, count * sizeof(double) - bytes);
     }
     return NF_OK;
 }

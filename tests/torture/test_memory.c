@@ -2,6 +2,9 @@
  * memory, and what it takes beyond inputs and outputs is 8 n d bytes and a fixed scratch. The full
  * problem takes a while and runs with NF_TEST_LONG=1; otherwise the same is asserted of what the
  * allocator is asked for, on a problem cut short. */
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "probe.h"
 #include "support.h"
 
@@ -71,7 +74,54 @@ static void the_matrix_of_pairs_never_exists(void **state) {
     free(label);
 }
 
+/* Separated classes, whose tiles are skipped: a process of its own, so that its peak is this call's. */
+static size_t peak_of_call(size_t n) {
+    float *x = malloc(n * D * 4), *gradient = malloc(n * D * 4); /* not touched before the call */
+    int64_t *label = malloc(n * sizeof *label);
+    for (size_t r = 0; r < n; r++) {
+        label[r] = (int64_t)(r % 10);
+        for (size_t k = 0; k < D; k++) x[r * D + k] = (float)(k == r % 10 ? 3 : 0);
+    }
+    const size_t before = peak_resident();
+    nf_context *context = test_context(2);
+    nf_loss loss = nf_loss_weston();
+    nf_loss_result result;
+    assert_ok(context,
+              nf_loss_batch(context, &loss, nf_matrix_f32(x, n, D), (nf_labels){label, n, 0},
+                            &result, nf_matrix_out_f32(gradient, n, D)));
+    const size_t peak = peak_resident();
+    nf_context_free(context);
+    free(x);
+    free(gradient);
+    free(label);
+    return peak - before;
+}
+
+/* Sums in double take 8 n d bytes; the gradient's own 4 n d come when half of them has gone. */
+static void sums_make_room_for_the_gradient(void **state) {
+    (void)state;
+#if defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    const size_t n = 200000;
+    int ends[2], status;
+    size_t grown = 0;
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        grown = peak_of_call(n);
+        _exit(write(ends[1], &grown, sizeof grown) == sizeof grown ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(read(ends[0], &grown, sizeof grown), sizeof grown);
+    close(ends[0]);
+    close(ends[1]);
+    assert_true(grown > 8 * n * D);
+    assert_true(grown < 8 * n * D + 150 * n + 16000000);
+#endif
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(the_matrix_of_pairs_never_exists)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_matrix_of_pairs_never_exists),
+                                       cmocka_unit_test(sums_make_room_for_the_gradient)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
