@@ -190,8 +190,19 @@ def test_memory_of_tiles_is_not_quadratic(tmp_path):
     subprocess.run([sys.executable, "-c", script], check=True, timeout=300, cwd=tmp_path)
 
 
-def test_example(tmp_path):
-    run = subprocess.run([sys.executable, ROOT / "examples" / "tensorflow_pairs.py"], text=True,
-                         capture_output=True, timeout=300, cwd=tmp_path, check=False)
+def run_example(name, folder):
+    run = subprocess.run([sys.executable, ROOT / "examples" / name], text=True, capture_output=True,
+                         timeout=300, cwd=folder, check=False)
     assert run.returncode == 0, run.stderr[-3000:]
-    assert "batch of 16" in run.stdout and "linear map of pairs" in run.stdout
+    return run.stdout
+
+
+def test_example(tmp_path):
+    out = run_example("tensorflow_pairs.py", tmp_path)
+    assert "batch of 16" in out and "linear map of pairs" in out
+
+
+def test_example_of_losses(tmp_path):
+    pixels, *learnt = (float(line.split()[-1])
+                       for line in run_example("tensorflow_losses.py", tmp_path).splitlines())
+    assert len(learnt) == 4 and min(learnt) > pixels + 0.1

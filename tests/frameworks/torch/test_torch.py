@@ -563,3 +563,11 @@ def test_example(capsys):
     pixels, network, linear = (float(line.split()[-1])
                                for line in capsys.readouterr().out.splitlines())
     assert network > pixels + 0.05 and linear > pixels + 0.05
+
+
+def test_example_of_losses(capsys):
+    runpy.run_path(str(Path(__file__).parents[3] / "examples" / "torch_losses.py"),
+                   run_name="__main__")
+    pixels, *learnt = (float(line.split()[-1]) for line in capsys.readouterr().out.splitlines()
+                       if "MAP@R" in line)
+    assert len(learnt) == 4 and min(learnt) > pixels + 0.1
