@@ -1,6 +1,7 @@
 #include "loss/pass.h"
 
 #include "base/pool.h"
+#include "loss/owners.h"
 #include "loss/schedule.h"
 #include "loss/span.h"
 #include "loss/tile.h"
@@ -61,6 +62,22 @@ static void add_result(nf_pass *pass, const nf_tile_result *part) {
     pass->updates_skipped += part->updates.skipped;
 }
 
+static nf_status run_tiles(nf_context *context, nf_pass_state *state, nf_schedule *schedule) {
+    const nf_pass *pass = state->engine.pass;
+    const bool wake = 2.0 * (double)pass->a->rows.count * (double)pass->b->rows.count *
+                          (double)pass->a->rows.x.cols >
+                      NF_WAKE_FLOPS;
+    bool done = false;
+    nf_status status = NF_OK;
+    if (wake && nf_owners_apply(context, &state->engine)) {
+        status = nf_owners_run(context, &state->engine, schedule, state->of_span, &done);
+    }
+    if (status != NF_OK || done) return status;
+    status = nf_schedule_run(context, schedule, wake);
+    if (status == NF_OK) nf_tile_settle(&state->engine);
+    return status;
+}
+
 nf_status nf_pass_run(nf_context *context, nf_pass *pass) {
     nf_pass_state state = {0};
     nf_schedule schedule = schedule_of(pass->a, pass->b);
@@ -72,12 +89,7 @@ nf_status nf_pass_run(nf_context *context, nf_pass *pass) {
         status = nf_scratch(context, &state.of_span, count, sizeof *state.of_span, "span sums");
     }
     for (size_t i = 0; status == NF_OK && i < count; i++) state.of_span[i] = (nf_tile_result){0};
-    if (status == NF_OK) {
-        double work = 2.0 * (double)pass->a->rows.count * (double)pass->b->rows.count *
-                      (double)pass->a->rows.x.cols;
-        status = nf_schedule_run(context, &schedule, work > NF_WAKE_FLOPS);
-    }
-    if (status == NF_OK) nf_tile_settle(&state.engine);
+    if (status == NF_OK) status = run_tiles(context, &state, &schedule);
     for (size_t i = 0; status == NF_OK && i < count; i++) add_result(pass, &state.of_span[i]);
     return status;
 }

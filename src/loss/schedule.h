@@ -17,6 +17,9 @@ typedef struct nf_schedule {
 /* Units of progress of a run. */
 uint64_t nf_schedule_work(const nf_schedule *schedule);
 
+/* The spans that meet in task `task` of so many; false when it is a bye. Within a set i <= j. */
+bool nf_schedule_pair(const nf_schedule *schedule, size_t task, size_t *i, size_t *j);
+
 /* All meetings, by all threads with `wake`; ends early when the call is cancelled. */
 nf_status nf_schedule_run(nf_context *context, const nf_schedule *schedule, bool wake) NF_MUST_USE;
 

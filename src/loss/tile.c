@@ -358,20 +358,20 @@ static void update_slowly(const nf_tile *tile) {
     }
 }
 
-/* One side of the update; without gradient its part is NULL. */
-static nf_update_side side_of(const nf_tile *tile, int s) {
+/* One side of the update; without gradient, or if it is not wanted, its part is NULL. */
+static nf_update_side side_of(const nf_tile *tile, int s, bool wanted) {
     const nf_tile_engine *engine = tile->engine;
     const size_t b = tile->block[s];
     nf_span *span = tile->span[s];
     nf_update_side side = {.x = s == 0 ? tile->x : tile->y};
-    if (span->set->sum == NULL) return side;
+    if (!wanted || span->set->sum == NULL) return side;
     side.part = nf_span_part(span, b);
     side.weight = span->weight + b * engine->block_rows;
     side.radius2 = engine->facts[s].radius2 + (span->first + b) * NF_STRIPS;
     return side;
 }
 
-static void update(const nf_tile *tile, nf_update_work *work) {
+static void update(const nf_tile *tile, const bool wanted[2], nf_update_work *work) {
     const nf_tile_engine *engine = tile->engine;
     nf_update job = {.kernels = engine->kernels,
                      .family = engine->family,
@@ -383,8 +383,8 @@ static void update(const nf_tile *tile, nf_update_work *work) {
                      .facts = &tile->scratch->facts,
                      .rows = tile->rows,
                      .cols = tile->cols,
-                     .a = side_of(tile, 0),
-                     .b = side_of(tile, 1)};
+                     .a = side_of(tile, 0, wanted[0]),
+                     .b = side_of(tile, 1, wanted[1])};
     nf_update_run(&job, work);
 }
 
@@ -425,7 +425,7 @@ static void distances(nf_tile *tile) {
     }
 }
 
-static void add_sums(nf_contrast_sums *total, const nf_contrast_sums *part) {
+void nf_tile_add_sums(nf_contrast_sums *total, const nf_contrast_sums *part) {
     for (int side = NF_NEGATIVE; side <= NF_POSITIVE; side++) {
         total->phi[side] += part->phi[side];
         total->distance[side] += part->distance[side];
@@ -447,14 +447,17 @@ static bool is_empty(nf_tile *tile, size_t i, size_t j) {
     return !side[NF_NEGATIVE].on && !side[NF_POSITIVE].on;
 }
 
-static void run_tile(nf_tile *tile, nf_tile_result *result) {
-    const nf_tile_engine *engine = tile->engine;
+/* Raw numbers, and which pairs are none of the kernels'. */
+static void measure(nf_tile *tile) {
     distances(tile);
     fill_classes(tile);
     mark_not_pairs(tile);
     mark_exact(tile);
+}
 
-    nf_contrast_sums sums = {0};
+/* From raw numbers to weights. */
+static void weigh(nf_tile *tile, nf_contrast_sums *sums) {
+    const nf_tile_engine *engine = tile->engine;
     nf_contrast_tile terms = {.tile = tile->tile,
                               .ld = engine->ld,
                               .rows = tile->rows,
@@ -465,22 +468,53 @@ static void run_tile(nf_tile *tile, nf_tile_result *result) {
                               .upper = tile->diagonal,
                               .work = tile->scratch->work,
                               .facts = engine->gradient ? &tile->scratch->facts : NULL};
-    engine->kernels->contrast(&tile->contrast, &terms, &sums);
+    engine->kernels->contrast(&tile->contrast, &terms, sums);
+}
+
+static uint64_t strips_of(const nf_tile *tile, const bool wanted[2]) {
+    return (wanted[0] && tile->a->sum != NULL ? nf_update_strips(tile->rows) : 0) +
+           (wanted[1] && tile->b->sum != NULL ? nf_update_strips(tile->cols) : 0);
+}
+
+static void run_tile(nf_tile *tile, nf_tile_result *result) {
+    static const bool both[2] = {true, true};
+    nf_contrast_sums sums = {0};
+    measure(tile);
+    weigh(tile, &sums);
     if (tile->has_exact) exact_pairs(tile, &sums);
-    add_sums(&result->sums, &sums);
-    if (!engine->gradient) return;
-    const uint64_t strips = (tile->a->sum != NULL ? nf_update_strips(tile->rows) : 0) +
-                            (tile->b->sum != NULL ? nf_update_strips(tile->cols) : 0);
+    nf_tile_add_sums(&result->sums, &sums);
+    if (!tile->engine->gradient) return;
     if (sums.any_weight && !tile->has_exact) {
-        update(tile, &result->updates);
+        update(tile, both, &result->updates);
         return;
     }
-    result->updates.strips += strips;
+    result->updates.strips += strips_of(tile, both);
     if (sums.any_weight) {
         update_slowly(tile);
     } else {
-        result->updates.skipped += strips;
+        result->updates.skipped += strips_of(tile, both);
     }
+}
+
+/* Of block r of span a with block c of span b. */
+static nf_tile make_tile(const nf_tile_engine *engine, nf_tile_scratch *scratch, nf_span *a,
+                         nf_span *b, size_t r, size_t c) {
+    const nf_pass *pass = engine->pass;
+    const size_t p = a->first + r, q = b->first + c;
+    return (nf_tile){.engine = engine,
+                     .a = pass->a,
+                     .b = pass->b,
+                     .contrast = pass->contrast,
+                     .scratch = scratch,
+                     .span = {a, b},
+                     .block = {r, c},
+                     .i = pass->a->block[p],
+                     .j = pass->b->block[q],
+                     .rows = pass->a->block[p + 1] - pass->a->block[p],
+                     .cols = pass->b->block[q + 1] - pass->b->block[q],
+                     .diagonal = engine->within && p == q,
+                     .tile = scratch->tile,
+                     .skip = scratch->skip};
 }
 
 void nf_tile_run(const nf_tile_engine *engine, size_t i, size_t j, int worker,
@@ -499,23 +533,9 @@ void nf_tile_run(const nf_tile_engine *engine, size_t i, size_t j, int worker,
     }
     for (size_t r = 0; r < a->count; r++) {
         for (size_t c = diagonal ? r : 0; c < b->count; c++) {
-            const size_t p = a->first + r, q = b->first + c;
-            nf_tile tile = {.engine = engine,
-                            .a = pass->a,
-                            .b = pass->b,
-                            .contrast = pass->contrast,
-                            .scratch = &scratch,
-                            .span = {a, b},
-                            .block = {r, c},
-                            .i = pass->a->block[p],
-                            .j = pass->b->block[q],
-                            .rows = pass->a->block[p + 1] - pass->a->block[p],
-                            .cols = pass->b->block[q + 1] - pass->b->block[q],
-                            .diagonal = diagonal && r == c,
-                            .tile = scratch.tile,
-                            .skip = scratch.skip};
+            nf_tile tile = make_tile(engine, &scratch, a, b, r, c);
             result->tiles++;
-            if (is_empty(&tile, p, q)) {
+            if (is_empty(&tile, a->first + r, b->first + c)) {
                 result->tiles_skipped++;
             } else {
                 run_tile(&tile, result);
@@ -525,6 +545,48 @@ void nf_tile_run(const nf_tile_engine *engine, size_t i, size_t j, int worker,
     if (engine->kept[0] != NULL) return;
     if (a->set->sum != NULL) nf_span_settle(a);
     if (!diagonal && b->set->sum != NULL) nf_span_settle(b);
+}
+
+/* ---- in two steps ----------------------------------------------------------------------------- */
+
+size_t nf_tile_record_layout(const nf_tile_engine *engine, unsigned char *base,
+                             nf_tile_record *record) {
+    const size_t bytes =
+        nf_round_up(engine->block_rows * engine->ld * nf_type_size(engine->type), NF_ALIGNMENT);
+    *record = (nf_tile_record){.weight = base};
+    return bytes + nf_weight_facts_layout(engine->type, engine->block_rows, engine->ld,
+                                          base != NULL ? base + bytes : NULL, &record->facts);
+}
+
+void nf_tile_weigh(const nf_tile_engine *engine, nf_tile_record *record, int worker) {
+    nf_tile_scratch scratch;
+    layout(engine, engine->scratch + (size_t)worker * engine->worker_bytes, &scratch);
+    scratch.tile = record->weight;
+    scratch.facts = record->facts;
+    nf_tile tile =
+        make_tile(engine, &scratch, &engine->kept[0][record->i], &engine->kept[1][record->j], 0, 0);
+    record->skipped = is_empty(&tile, record->i, record->j);
+    if (record->skipped) return;
+    measure(&tile);
+    record->exact = tile.has_exact;
+    if (!record->exact) weigh(&tile, &record->sums);
+}
+
+void nf_tile_apply(const nf_tile_engine *engine, const nf_tile_record *record, size_t own,
+                   nf_update_work *work) {
+    nf_span *a = &engine->kept[0][record->i], *b = &engine->kept[1][record->j];
+    nf_tile_scratch scratch = {.tile = record->weight, .facts = record->facts};
+    nf_tile tile = make_tile(engine, &scratch, a, b, 0, 0);
+    const bool wanted[2] = {record->i == own, record->j == own};
+    if (record->skipped) return;
+    if (!record->sums.any_weight) {
+        work->strips += strips_of(&tile, wanted);
+        work->skipped += strips_of(&tile, wanted);
+        return;
+    }
+    tile.x = nf_span_rows(a, 0);
+    tile.y = nf_span_rows(b, 0);
+    update(&tile, wanted, work);
 }
 
 void nf_tile_settle(const nf_tile_engine *engine) {

@@ -41,6 +41,30 @@ nf_status nf_tile_engine_init(nf_context *context, nf_tile_engine *engine,
 void nf_tile_run(const nf_tile_engine *engine, size_t i, size_t j, int worker,
                  nf_tile_result *result);
 
+/* A tile's sums to those of the tiles before. */
+void nf_tile_add_sums(nf_contrast_sums *total, const nf_contrast_sums *part);
+
+/* The same in two steps, for tiles of one block with another of kept spans of one set. A record holds
+ * a tile's weights between them. */
+typedef struct nf_tile_record {
+    size_t i, j;           /* spans, i <= j */
+    unsigned char *weight; /* (block rows, ld) */
+    nf_weight_facts facts;
+    nf_contrast_sums sums;
+    bool skipped, exact; /* exact: some pair is none of the kernels', and the record is of no use */
+} nf_tile_record;
+
+/* Lays a record out from `base` (NULL: only measured); returns its bytes. */
+size_t nf_tile_record_layout(const nf_tile_engine *engine, unsigned char *base,
+                             nf_tile_record *record);
+
+/* Terms and weights of the tile of record->i and j, which have their rows and panels. */
+void nf_tile_weigh(const nf_tile_engine *engine, nf_tile_record *record, int worker);
+
+/* What they do to the rows of span `own`, one of the two. */
+void nf_tile_apply(const nf_tile_engine *engine, const nf_tile_record *record, size_t own,
+                   nf_update_work *work);
+
 /* After all spans have met: what they have kept, to the gradient sums. */
 void nf_tile_settle(const nf_tile_engine *engine);
 
