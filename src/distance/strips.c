@@ -35,8 +35,10 @@ nf_status nf_strips_begin(nf_context *context, const nf_distance_options *option
     strips->type = x.type;
     strips->capacity = capacity;
     if (status == NF_OK) {
-        status = nf_scratch(context, &strips->values, capacity, nf_type_size(x.type),
-                            "strip of distances");
+        size_t room;
+        if (nf_add_overflows(capacity, nf_lanes(x.type), &room)) room = SIZE_MAX;
+        status =
+            nf_scratch(context, &strips->values, room, nf_type_size(x.type), "strip of distances");
     }
     return status;
 }

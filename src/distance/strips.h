@@ -10,7 +10,7 @@ typedef struct nf_strips {
     nf_type type;
     bool allow_nonfinite;
     size_t capacity; /* elements of values */
-    void *values;    /* the last strip, row-major and contiguous */
+    void *values;    /* the last strip, row-major and contiguous, and room for a line */
 } nf_strips;
 
 /* Check both matrices under their names and make a job of them: distances that exceed the type

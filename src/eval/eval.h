@@ -41,12 +41,14 @@ static inline bool nf_eval_excluded(const nf_eval_sets *sets, size_t i, size_t j
 typedef struct nf_retrieval {
     const nf_eval_sets *sets;
     const nf_eval_options *options;
-    size_t largest_k;  /* of recall and kNN */
-    bool *dropped;     /* per query: no relevant row */
-    uint32_t *first;   /* per query: rank of the first relevant row, from 1 */
-    double *precision; /* per query: R-precision */
-    double *average;   /* per query: average precision at R */
-    bool *voted;       /* per query: the kNN vote is right */
+    const nf_kernels *kernels;
+    size_t *class_rows; /* (classes) references of each */
+    size_t largest_k;   /* of recall and kNN */
+    bool *dropped;      /* per query: no relevant row */
+    uint32_t *first;    /* per query: rank of the first relevant row, from 1 */
+    double *precision;  /* per query: R-precision */
+    double *average;    /* per query: average precision at R */
+    bool *voted;        /* per query: the kNN vote is right */
     unsigned char *scratch;
     size_t worker_bytes;
 } nf_retrieval;
@@ -54,7 +56,8 @@ typedef struct nf_retrieval {
 nf_status nf_retrieval_begin(nf_context *context, const nf_eval_sets *sets,
                              const nf_eval_options *options, nf_retrieval *retrieval) NF_MUST_USE;
 
-/* Distances of query i to every reference row. From workers, each query once. */
+/* Distances of query i to every reference row, readable to a whole line. From workers, each query
+ * once. */
 void nf_retrieval_row(nf_retrieval *retrieval, int worker, size_t i, nf_type type,
                       const void *distance);
 

@@ -4,24 +4,29 @@
 
 /* One worker's scratch for one query. */
 typedef struct row_scratch {
-    uint64_t *key; /* (references) */
+    uint32_t *index; /* (references and a line) */
     nf_ranked *item, *spare;
     uint32_t *votes; /* (classes), all 0 between queries */
     uint32_t *bins;
+    float *guess; /* (classes) limits of their queries' nearest so far, 0 at first */
 } row_scratch;
 
 static size_t layout(const nf_eval_sets *sets, unsigned char *base, row_scratch *scratch) {
     size_t rows = sets->reference.rows;
-    size_t sizes[5] = {rows * sizeof(uint64_t), rows * sizeof(nf_ranked), rows * sizeof(nf_ranked),
-                       sets->classes * sizeof(uint32_t), NF_RANK_BINS * sizeof(uint32_t)};
-    unsigned char *slots[5];
+    size_t sizes[6] = {(rows + NF_LINE) * sizeof(uint32_t),
+                       rows * sizeof(nf_ranked),
+                       rows * sizeof(nf_ranked),
+                       sets->classes * sizeof(uint32_t),
+                       NF_RANK_BINS * sizeof(uint32_t),
+                       sets->classes * sizeof(float)};
+    unsigned char *slots[6];
     size_t used = 0;
-    for (int s = 0; s < 5; s++) {
+    for (int s = 0; s < 6; s++) {
         slots[s] = base != NULL ? base + used : NULL;
         used += nf_round_up(sizes[s], NF_ALIGNMENT);
     }
-    *scratch = (row_scratch){(void *)slots[0], (void *)slots[1], (void *)slots[2], (void *)slots[3],
-                             (void *)slots[4]};
+    *scratch = (row_scratch){(void *)slots[0], (void *)slots[1], (void *)slots[2],
+                             (void *)slots[3], (void *)slots[4], (void *)slots[5]};
     return used;
 }
 
@@ -29,8 +34,10 @@ nf_status nf_retrieval_begin(nf_context *context, const nf_eval_sets *sets,
                              const nf_eval_options *options, nf_retrieval *retrieval) {
     size_t n = sets->query.rows;
     row_scratch unused;
-    *retrieval = (nf_retrieval){
-        .sets = sets, .options = options, .worker_bytes = layout(sets, NULL, &unused)};
+    *retrieval = (nf_retrieval){.sets = sets,
+                                .options = options,
+                                .kernels = nf_kernels_get(context, sets->query.type),
+                                .worker_bytes = layout(sets, NULL, &unused)};
     retrieval->largest_k = options->knn_k;
     for (size_t q = 0; q < options->k_count; q++) {
         retrieval->largest_k = nf_max_size(retrieval->largest_k, options->k[q]);
@@ -52,43 +59,55 @@ nf_status nf_retrieval_begin(nf_context *context, const nf_eval_sets *sets,
         status =
             nf_scratch(context, &retrieval->scratch, workers, retrieval->worker_bytes, "rankings");
     }
-    if (status == NF_OK) memset(retrieval->scratch, 0, workers * retrieval->worker_bytes);
-    return status;
+    if (status == NF_OK) {
+        status = nf_scratch(context, &retrieval->class_rows, sets->classes, sizeof(size_t),
+                            "counts of classes");
+    }
+    if (status != NF_OK) return status;
+    memset(retrieval->scratch, 0, workers * retrieval->worker_bytes);
+    memset(retrieval->class_rows, 0, sets->classes * sizeof(size_t));
+    for (size_t j = 0; j < sets->reference.rows; j++) {
+        retrieval->class_rows[sets->reference_class[j]]++;
+    }
+    return NF_OK;
 }
 
+/* How many references there are for a query, and how many of them are of its class. */
 typedef struct row_facts {
     size_t present, relevant;
-    uint64_t low, high;
 } row_facts;
 
-static void facts_of_range(const nf_eval_sets *sets, uint32_t class, const uint64_t *key,
-                           size_t begin, size_t end, row_facts *facts) {
-    for (size_t j = begin; j < end; j++) {
-        facts->relevant += sets->reference_class[j] == class;
-        facts->low = key[j] < facts->low ? key[j] : facts->low;
-        facts->high = key[j] > facts->high ? key[j] : facts->high;
+static row_facts facts_of(const nf_retrieval *retrieval, size_t i) {
+    const nf_eval_sets *sets = retrieval->sets;
+    const uint32_t class = sets->query_class[i];
+    row_facts facts = {sets->reference.rows, retrieval->class_rows[class]};
+    if (sets->self) return (row_facts){facts.present - 1, facts.relevant - 1};
+    if (sets->query_id == NULL) return facts;
+    for (size_t j = 0; j < sets->reference.rows; j++) {
+        const size_t excluded = sets->query_id[i] == sets->reference_id[j];
+        facts.present -= excluded;
+        facts.relevant -= excluded & (sets->reference_class[j] == class);
     }
-    facts->present += end - begin;
+    return facts;
 }
 
-static row_facts make_keys(const nf_eval_sets *sets, size_t i, nf_type type, const void *distance,
-                           uint64_t *key) {
-    size_t count = sets->reference.rows, begin = 0;
+/* The nearest references of query i in order, `wanted` at least, which there are. */
+static const nf_ranked *rank_nearest(const nf_retrieval *retrieval, const row_scratch *scratch,
+                                     size_t i, nf_type type, const void *distance, size_t wanted,
+                                     size_t excluded) {
+    const nf_eval_sets *sets = retrieval->sets;
+    const nf_row_values values = {retrieval->kernels, type, distance, sets->reference.rows,
+                                  scratch->guess + sets->query_class[i]};
     const float *f = distance;
     const double *g = distance;
-    for (size_t j = 0; j < count && type == NF_FLOAT32; j++) key[j] = nf_key_f32(f[j]);
-    for (size_t j = 0; j < count && type == NF_FLOAT64; j++) key[j] = nf_key_f64(g[j]);
-    row_facts facts = {0, 0, UINT64_MAX, 0};
-    size_t first = sets->self ? i : 0;
-    size_t last = sets->self ? i + 1 : sets->query_id != NULL ? count : 0;
-    for (size_t j = first; j < last; j++) { /* where something may be excluded */
-        if (!nf_eval_excluded(sets, i, j)) continue;
-        facts_of_range(sets, sets->query_class[i], key, begin, j, &facts);
-        key[j] = NF_KEY_EXCLUDED;
-        begin = j + 1;
+    size_t found = nf_list_smallest(&values, wanted + excluded, scratch->index), kept = 0;
+    for (size_t p = 0; p < found; p++) {
+        const uint32_t j = scratch->index[p];
+        const uint64_t key = type == NF_FLOAT32 ? nf_key_f32(f[j]) : nf_key_f64(g[j]);
+        scratch->item[kept] = (nf_ranked){key, j};
+        kept += !nf_eval_excluded(sets, i, j);
     }
-    facts_of_range(sets, sets->query_class[i], key, begin, count, &facts);
-    return facts;
+    return nf_sort_spread(scratch->item, scratch->spare, kept, scratch->bins);
 }
 
 /* Whether the most frequent class among the nearest is the query's; of classes with equal counts,
@@ -111,19 +130,19 @@ static bool vote(const nf_eval_sets *sets, uint32_t class, const nf_ranked *item
 void nf_retrieval_row(nf_retrieval *retrieval, int worker, size_t i, nf_type type,
                       const void *distance) {
     const nf_eval_sets *sets = retrieval->sets;
+    const row_facts facts = facts_of(retrieval, i);
     row_scratch scratch;
     layout(sets, retrieval->scratch + (size_t)worker * retrieval->worker_bytes, &scratch);
-    row_facts facts = make_keys(sets, i, type, distance, scratch.key);
     retrieval->dropped[i] = facts.relevant == 0;
     if (facts.relevant == 0) return;
     size_t wanted = nf_min_size(facts.present, nf_max_size(facts.relevant, retrieval->largest_k));
-    nf_rank_nearest(scratch.key, sets->reference.rows, facts.present, facts.low, facts.high, wanted,
-                    scratch.item, scratch.spare, scratch.bins);
+    const nf_ranked *item = rank_nearest(retrieval, &scratch, i, type, distance, wanted,
+                                         sets->reference.rows - facts.present);
     uint32_t class = sets->query_class[i], first = 0;
     size_t hits = 0;
     double sum = 0;
     for (size_t p = 0; p < wanted; p++) {
-        if (sets->reference_class[scratch.item[p].index] != class) continue;
+        if (sets->reference_class[item[p].index] != class) continue;
         if (first == 0) first = (uint32_t)p + 1;
         if (p >= facts.relevant) break; /* past R only the first hit counts */
         hits++;
@@ -132,8 +151,8 @@ void nf_retrieval_row(nf_retrieval *retrieval, int worker, size_t i, nf_type typ
     retrieval->first[i] = first != 0 ? first : UINT32_MAX;
     retrieval->precision[i] = (double)hits / (double)facts.relevant;
     retrieval->average[i] = sum / (double)facts.relevant;
-    retrieval->voted[i] = vote(sets, class, scratch.item,
-                               nf_min_size(wanted, retrieval->options->knn_k), scratch.votes);
+    retrieval->voted[i] =
+        vote(sets, class, item, nf_min_size(wanted, retrieval->options->knn_k), scratch.votes);
 }
 
 void nf_retrieval_result(const nf_retrieval *retrieval, nf_eval_result *result) {
