@@ -25,3 +25,14 @@ def derive(bases: tuple[type, ...], core: type, how: str, *, module: str) -> Any
     namespace = {"__doc__": f"{formula_of(core)}\n\n{inspect.cleandoc(how)}\n",
                  "__module__": module, "__signature__": _signature(core, bases[0]), "_core": core}
     return type(bases[0])(core.__name__, bases, namespace)
+
+
+class NoLists:
+    """The forms that a loss over all pairs of a row does not have."""
+
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        raise TypeError(f"{type(self).__name__} compares all pairs of a row with each other and has "
+                        "no terms for listed pairs: use loss(..) or loss.reference(..), or "
+                        "ContrastiveLoss")
+
+    pairs = rows = _refuse

@@ -12,12 +12,18 @@ from .mine import MinedPairs, Triplets
 _STATE = ("embeddings", "labels", "ids", "capacity", "next", "pushed")
 
 
+def pairs_of(found: MinedPairs | Triplets) -> MinedPairs:
+    """Of a triplet (anchor, positive) and (anchor, negative)."""
+    if not isinstance(found, Triplets):
+        return found
+    anchors = np.repeat(found.anchor, 2)
+    others = np.stack([found.positive, found.negative], axis=1).ravel()
+    return MinedPairs(anchors, others, np.arange(len(others)) % 2 == 0)
+
+
 def _mined(loss, x, rows, found, gradient):
     """The loss over pairs of a row of x and one of `rows`; their gradients added up to x's."""
-    if isinstance(found, Triplets):
-        anchors = np.repeat(found.anchor, 2)
-        others = np.stack([found.positive, found.negative], axis=1).ravel()
-        found = MinedPairs(anchors, others, np.arange(len(others)) % 2 == 0)
+    found = pairs_of(found)
     result = loss.rows(x[found.i], rows[found.j], found.same, gradient=gradient)
     grad = None
     if gradient:

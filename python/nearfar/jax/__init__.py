@@ -13,9 +13,9 @@ and of the distances run in JAX, tile by tile, in O(n d + tile^2) memory; the ot
 refused there by name.
 
 Reverse mode only, any number of times: the first gradient is the engine's, higher ones come from
-the JAX formulas (losses other than ContrastiveLoss have one derivative, and say so). Forward mode (jax.jvp, jax.jacfwd, jax.hessian) raises JAX's TypeError for
-custom_vjp; a Hessian is jax.jacrev(jax.grad(f)). vmap runs the engine once per batch entry, in
-order.
+the JAX formulas (losses other than ContrastiveLoss have one derivative, and say so). Forward mode
+(jax.jvp, jax.jacfwd, jax.hessian) raises JAX's TypeError for custom_vjp; a Hessian is
+jax.jacrev(jax.grad(f)). vmap runs the engine once per batch entry, in order.
 
 Shapes and types are checked while tracing (ValueError, TypeError). What only the data can show, a
 NaN or a wrong row number, stops the computation with jax.errors.JaxRuntimeError and the engine's

@@ -1,15 +1,13 @@
 """Losses that compare the pairs of a row with each other, in JAX."""
 
 import functools
-from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
 from .. import anchor_losses as _core
-from .._derive import derive
+from .._derive import NoLists, derive
 from . import _engine
 from .losses import Forms, engine_number, rows_of, sets_of
 
@@ -21,18 +19,11 @@ Hashable, so it may be a static argument of jit.
 """
 
 
-class AnchorForms(Forms):
+class AnchorForms(NoLists, Forms):
     """The calls of a loss without terms for listed pairs."""
 
     _with_terms = ("batch",)
     _terms_are = "the terms of each row as anchor"
-
-    def _refuse(self, *_: Any, **__: Any) -> Array:
-        raise TypeError(f"{type(self).__name__} compares all pairs of a row with each other and has "
-                        "no terms for listed pairs: use loss(x, labels) or loss.reference(), or "
-                        "ContrastiveLoss")
-
-    pairs = rows = _refuse
 
 
 class MarginForms(AnchorForms):

@@ -8,8 +8,9 @@
 
 ``model.compile(loss=ContrastiveLoss())`` trains on all pairs of each batch. The operations are
 native (C, through TensorFlow's C API) on the CPU; elsewhere ContrastiveLoss and the distances run in
-TensorFlow's own, and the other losses are refused by name. Needs TensorFlow 2.16 or later, with Keras 3; the suite was run with TensorFlow
-2.16.2, 2.19.1 and 2.21.0, and its Keras part with Keras 3.0.5 and 3.15.1.
+TensorFlow's own, and the other losses are refused by name. Needs TensorFlow 2.16 or later, with Keras
+3; the suite was run with TensorFlow 2.16.2, 2.19.1 and 2.21.0, and its Keras part with Keras 3.0.5 and
+3.15.1.
 """
 
 from ._ops import set_num_threads

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from .. import anchor_losses as _core
-from .._derive import derive
+from .._derive import NoLists, derive
 from . import _ops
 from ._options import encode_margin
 from .losses import EngineLoss
@@ -24,7 +24,7 @@ computation in calls by Keras, keras.config.floatx() by default.
 """
 
 
-class AnchorLoss(EngineLoss):
+class AnchorLoss(NoLists, EngineLoss):
     """What the losses of this module share; each is made for one of nearfar.anchor_losses."""
 
     _core: ClassVar[type[_core.AnchorLoss]]

@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 from .. import anchor_losses as _core
-from .._derive import derive
+from .._derive import NoLists, derive
 from . import _operators
 from .losses import EngineLoss
 
@@ -14,7 +14,7 @@ query_labels, reference, reference_labels)``; arguments and defaults are nearfar
 """
 
 
-class AnchorLoss(EngineLoss):
+class AnchorLoss(NoLists, EngineLoss):
     """What the losses of this module share; each is made for one of nearfar.anchor_losses."""
 
     _core: ClassVar[type[_core.AnchorLoss]]

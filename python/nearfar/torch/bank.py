@@ -1,10 +1,13 @@
 """The memory bank: rows of earlier batches as reference rows of a loss."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..bank import pairs_of
+from ..mine import MinedPairs, Triplets
 from . import _inputs
 from .losses import Forms
 
@@ -80,14 +83,24 @@ class MemoryBank(torch.nn.Module):
             raise ValueError("x holds NaN or Inf")
         self._keep(self._after(x, labels, ids))
 
-    def loss(self, loss: Forms, x: Tensor, labels: Any, ids: Any = None) -> Tensor:
+    def loss(self, loss: Forms, x: Tensor, labels: Any, ids: Any = None, *,
+             miner: Callable[..., MinedPairs | Triplets] | None = None) -> Tensor:
         """``push``, then ``loss`` of every row of the batch against every row of the bank, the batch
         itself included, except those with equal ids. A pair within the batch is met from both
-        ends. If the loss fails, the bank is as before."""
+        ends. If the loss fails, the bank is as before.
+
+        miner: a function of nearfar.mine, with options by functools.partial: of all pairs only
+            those that it finds between the batch and the bank, of a triplet (anchor, positive) and
+            (anchor, negative). For a ContrastiveLoss or a PairLoss, whose pairs may be chosen, and
+            rows on the CPU.
+        """
         x, labels, ids = self._checked(x, labels, ids)
         after = self._after(x, labels, ids)
-        rows = min(self.capacity, int(after[3][1]))
-        value = loss.reference(x, labels, after[0][:rows], after[1][:rows], ids, after[2][:rows])
+        held = [buffer[:min(self.capacity, int(after[3][1]))] for buffer in after[:3]]
+        if miner is None:
+            value = loss.reference(x, labels, *held[:2], ids, held[2])
+        else:
+            value = _mined(loss, x, labels, ids, held, miner)
         self._keep(after)
         return value
 
@@ -115,3 +128,11 @@ class MemoryBank(torch.nn.Module):
 
     def _keep(self, buffers):
         self.x, self.row_labels, self.row_ids, self.position = buffers
+
+
+def _mined(loss, x, labels, ids, held, miner):
+    batch = (x.detach().numpy(), labels.numpy())
+    found = pairs_of(miner(*batch, *(held[k].numpy() for k in (0, 1)), ids=ids.numpy(),
+                           reference_ids=held[2].numpy()))
+    i, j, same = (torch.as_tensor(column) for column in (found.i, found.j, found.same))
+    return loss.rows(x[i], held[0][j], same)

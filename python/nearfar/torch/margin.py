@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from .. import anchor_losses as _core
 from . import _operators

@@ -10,7 +10,6 @@ import tensorflow as tf
 import nearfar
 import nearfar.tensorflow as nt
 from nearfar.anchor_losses import CLASSES
-from nearfar.tensorflow import _ops
 
 NAMES = [core.__name__ for core in CLASSES.values()]
 
@@ -132,6 +131,17 @@ def test_upstream_gradient_and_half_precision(name):
     narrow = getattr(nearfar, name)()(tf.cast(half, tf.float32).numpy(), labels)
     value, gradient = differentiated_in_graph(lambda rows: loss(labels, rows), half)
     assert value.numpy() == np.float32(narrow.value) and gradient.dtype == tf.bfloat16
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sample_weight_is_the_weight_of_rows(name):
+    x, labels = data()
+    weight = np.linspace(0.25, 2, 48)
+    right = getattr(nearfar, name)().targets(x, labels, row_weight=weight)
+    value, (gradient,) = differentiated(
+        lambda rows: getattr(nt, name)(dtype="float64")(labels, rows, weight), x)
+    assert value == right.value > 0
+    np.testing.assert_array_equal(gradient, right.grad)
 
 
 # ---- Keras --------------------------------------------------------------------------------------
@@ -271,6 +281,8 @@ def test_a_reference_of_n_pairs_is_refused():
         nt.NPairsLoss().reference(x, labels, x, labels)
     with pytest.raises(TypeError, match="SupConLoss"):
         nt.SupConLoss(margin=1)
+    with pytest.raises(TypeError, match="SupConLoss compares all pairs"):
+        nt.SupConLoss().rows(x, x, labels > 0)
 
 
 # ---- the memory bank ----------------------------------------------------------------------------

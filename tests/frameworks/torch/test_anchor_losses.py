@@ -273,6 +273,8 @@ def test_lists_of_pairs_and_other_types_are_refused():
     mined = miners.MultiSimilarityMiner()(x, labels)
     with pytest.raises(TypeError, match="MultiSimilarityLoss.*leave the miner out"):
         nt.MultiSimilarityLoss()(x, labels, mined)
+    with pytest.raises(TypeError, match="SupConLoss compares all pairs"):
+        nt.SupConLoss().pairs(x, ([0], [1], [1]))
     with pytest.raises(TypeError, match="float64, float32"):
         nt.SupConLoss()(x.long(), labels)
     with pytest.raises(ValueError, match="n-pairs"):
@@ -388,6 +390,22 @@ def test_bank_is_the_cross_batch_memory_of_pytorch_metric_learning(name):
             found.append((value.detach(), x.grad))
         torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-6, atol=1e-7)
         torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("miner", [nearfar.mine.multi_similarity, nearfar.mine.batch_hard])
+def test_bank_with_a_miner(miner):
+    bank, core = nt.MemoryBank(40, 8, torch.float64), nearfar.MemoryBank(40, 8, "float64")
+    for step in range(3):
+        x, labels = data(16, 8, seed=step)
+        x.requires_grad_()
+        value = bank.loss(nt.ContrastiveLoss("pml"), x, labels, miner=miner)
+        value.backward()
+        expected = core.loss(nearfar.ContrastiveLoss("pml"), x.detach().numpy(), labels.numpy(),
+                             miner=miner)
+        assert value.item() == expected.value > 0
+        np.testing.assert_allclose(x.grad.numpy(), expected.grad, rtol=0, atol=1e-14)
+    with pytest.raises(TypeError, match="SupConLoss compares all pairs"):
+        bank.loss(nt.SupConLoss(), x, labels, miner=miner)
 
 
 def test_bank_is_kept_in_a_checkpoint_and_by_a_failure():
