@@ -9,8 +9,6 @@
 #include "loss/row_terms.h"
 #include "loss/update.h"
 
-#define NF_PART_CHUNKS 16 /* chunks of columns whose sums are kept in T, at most */
-
 typedef struct nf_anchor_sums {
     double value, extra, distance[2], weight, mass, active_mass;
     uint64_t terms, active, active_of[2], coincident;
@@ -231,7 +229,6 @@ static void update_anchors(void *argument, size_t strip, int worker) {
     const nf_panels *panels = &run->panels;
     const size_t first = strip * NF_STRIP_HEIGHT, a = panels->first + first;
     const size_t rows = nf_min_size(NF_STRIP_HEIGHT, panels->rows - first);
-    nf_update_side own = {0};
     nf_update_work work = {0};
     atomic_fetch_add_explicit(&run->updates, run->chunks, memory_order_relaxed);
     if (atomic_load_explicit(&panels->exact, memory_order_relaxed)) {
@@ -243,17 +240,15 @@ static void update_anchors(void *argument, size_t strip, int worker) {
     }
     for (size_t chunk = 0; chunk < run->chunks; chunk++) {
         nf_weight_facts facts;
-        nf_update update = update_of(run, first, rows, chunk, &facts);
-        if (chunk % NF_PART_CHUNKS == 0) {
-            if (chunk > 0) settle(run, 0, a, rows, &own);
-            own = update.a;
-            begin_part(run, 0, a, rows, worker, &own);
+        if (!run->used[chunk]) {
+            work.skipped++;
+            continue;
         }
-        update.a = own;
-        if (run->used[chunk]) nf_update_run(&update, &work);
-        work.skipped += !run->used[chunk];
+        nf_update update = update_of(run, first, rows, chunk, &facts);
+        begin_part(run, 0, a, rows, worker, &update.a);
+        nf_update_run(&update, &work);
+        settle(run, 0, a, rows, &update.a);
     }
-    settle(run, 0, a, rows, &own);
     atomic_fetch_add_explicit(&run->updates_skipped, work.skipped, memory_order_relaxed);
 }
 

@@ -124,5 +124,6 @@ void nf_span_settle(nf_span *span) {
         nf_settle_rows(shape, nf_span_rows(span, b), nf_span_part(span, b),
                        span->weight + b * shape->block_rows, row_count(span, b),
                        span->set->sum + first_row(span, b) * shape->d);
+        span->touched[b] = false;
     }
 }

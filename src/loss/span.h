@@ -57,7 +57,7 @@ const unsigned char *nf_span_rows(nf_span *span, size_t b);
 const unsigned char *nf_span_panel(nf_span *span, size_t b);
 unsigned char *nf_span_part(nf_span *span, size_t b);
 
-/* Add the parts to the set's sums. */
+/* Add the parts to the set's sums; they are empty then. */
 void nf_span_settle(nf_span *span);
 
 /* Adds parts of `count` rows x, from a strip's first row on, to their sums (count, d). */

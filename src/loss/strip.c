@@ -400,10 +400,11 @@ static void meet(void *user, size_t i, size_t j, int worker) {
         for (size_t c = pass->once && i == j ? r : 0; c < b->count; c++) {
             if (atomic_load_explicit(&state->failure, memory_order_relaxed) != 0) return;
             run_strip(state, &tile, r, c);
+            /* At once: sums over more than one strip are in double. */
+            nf_span_settle(a);
+            nf_span_settle(b);
         }
     }
-    nf_span_settle(a);
-    nf_span_settle(b);
 }
 
 static nf_status make_bounds(nf_context *context, nf_strip_state *state) {
