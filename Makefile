@@ -39,7 +39,7 @@ bench: $(BUILD)/build.ninja ## time the engine against the machine's ceiling, on
 bench-setup: wheel | needs-bench ## an environment for each peer of bench-peers (6 GB, some minutes)
 	@bench/peers/setup $(BENCH_VENV) dist/*.whl
 
-bench-peers: bench-setup ## time nearfar beside its peers (15 minutes; PEERS="--long --threads 2")
+bench-peers: bench-setup ## time nearfar beside its peers (20 minutes; PEERS="--long --threads 2")
 	@$(BENCH_VENV)/nearfar/bin/python bench/peers/run.py --environments $(BENCH_VENV) $(PEERS)
 	@$(if $(PEERS),,$(MAKE) --no-print-directory bench-report)
 

@@ -33,7 +33,7 @@ def _arguments():
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--budget", type=float, default=15, help="seconds of repeats of a case")
-    parser.add_argument("--minutes", type=float, default=15,
+    parser.add_argument("--minutes", type=float, default=20,
                         help="begin no case after so many minutes (not with --long)")
     parser.add_argument("--limit", type=float, default=60, help="seconds of one call")
     parser.add_argument("--memory", type=float, default=8, help="GiB that a call may allocate")

@@ -90,7 +90,7 @@ static inline uint32_t rank_in(const nf_thresholds *of, uint32_t bin, double t) 
  * so that no branch is in the way. */
 static void rank_columns(const nf_thresholds *of, const nf_kernels *kernels, const double *t,
                          size_t count, int32_t *rank) {
-    uint32_t bin[NF_AT_ONCE], later[NF_AT_ONCE];
+    uint32_t bin[NF_AT_ONCE], later[NF_AT_ONCE] = {0};
     size_t pending = 0;
     kernels->bins(&of->rule, t, count, bin);
     for (size_t i = 0; i < count; i++) {

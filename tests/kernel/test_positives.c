@@ -145,7 +145,7 @@ static void tiles_give_what_the_pairs_give(void **state) {
     (void)state;
     nf_isa isa[4];
     const size_t isas = probe_isas(isa);
-    nf_context *contexts[4];
+    nf_context *contexts[4] = {NULL};
     sums *got = calloc(3, sizeof *got), *want = got + 1, *other = got + 2;
     for (size_t k = 0; k < isas; k++) contexts[k] = test_context_isa(1, isa[k]);
     for (uint64_t seed = 0; seed < 300; seed++) {

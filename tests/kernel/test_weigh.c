@@ -132,7 +132,7 @@ static void weights_follow_the_chain_rule(void **state) {
     (void)state;
     nf_isa isa[4];
     const size_t isas = probe_isas(isa);
-    nf_context *contexts[4];
+    nf_context *contexts[4] = {NULL};
     for (size_t k = 0; k < isas; k++) contexts[k] = test_context_isa(1, isa[k]);
     for (uint64_t seed = 0; seed < 400; seed++) {
         const slopes s = make_slopes(seed);
