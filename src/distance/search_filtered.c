@@ -37,7 +37,7 @@ static nf_status make_images(nf_context *context, const nf_search *search, const
 }
 
 static nf_status image_scratch(nf_context *context, const nf_filter *filter, size_t rows,
-                               nf_images *images, size_t **order) {
+                               nf_images *images) {
     const char *what = "images of rows";
     const size_t number = sizeof(float);
     nf_status status = nf_scratch(context, &images->fine, rows, filter->fine_ld * number, what);
@@ -45,17 +45,30 @@ static nf_status image_scratch(nf_context *context, const nf_filter *filter, siz
         status = nf_scratch(context, &images->coarse, rows, filter->coarse_ld * number, what);
     }
     if (status == NF_OK) status = nf_scratch(context, &images->slack, rows, 2 * number, what);
-    if (status == NF_OK) status = nf_scratch(context, order, rows, sizeof **order, what);
     return status;
+}
+
+/* Whether all rows are both, so that one set of images does. */
+static bool one_set(const nf_search *search) {
+    const nf_distance_job *job = search->job;
+    return job->self && search->part >= job->x.count && search->chunk >= job->y.count;
 }
 
 nf_status nf_search_filter_begin(nf_context *context, nf_search *search) {
     const nf_filter *filter = search->filter;
     const size_t blocks = search->chunk / search->block;
-    nf_status status =
-        image_scratch(context, filter, search->part, &search->query, &search->query_order);
+    nf_status status = image_scratch(context, filter, search->part, &search->query);
+    search->reference = search->query;
+    if (status == NF_OK && !one_set(search)) {
+        status = image_scratch(context, filter, search->chunk, &search->reference);
+    }
     if (status == NF_OK) {
-        status = image_scratch(context, filter, search->chunk, &search->reference, &search->order);
+        status = nf_scratch(context, &search->query_order, search->part, sizeof(size_t),
+                            "order of rows");
+    }
+    if (status == NF_OK) {
+        status =
+            nf_scratch(context, &search->order, search->chunk, sizeof(size_t), "order of rows");
     }
     if (status == NF_OK) {
         status = nf_scratch(context, &search->center, blocks, filter->coarse_ld * sizeof(float),
@@ -100,8 +113,11 @@ static void pack_task(void *argument, size_t block, int worker) {
 
 nf_status nf_search_filter_chunk(nf_context *context, nf_search *search) {
     const nf_filter *filter = search->filter;
-    nf_status status = make_images(context, search, &search->job->y, search->first, search->count,
-                                   search->reference);
+    nf_status status = NF_OK;
+    if (!one_set(search)) {
+        status = make_images(context, search, &search->job->y, search->first, search->count,
+                             search->reference);
+    }
     if (status != NF_OK) return status;
     nf_order_points(search->reference.coarse, filter->coarse_ld, filter->coarse_ld, search->count,
                     search->block, search->order);
