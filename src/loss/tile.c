@@ -558,13 +558,24 @@ size_t nf_tile_record_layout(const nf_tile_engine *engine, unsigned char *base,
                                           base != NULL ? base + bytes : NULL, &record->facts);
 }
 
-void nf_tile_weigh(const nf_tile_engine *engine, nf_tile_record *record, int worker) {
+size_t nf_tile_copies_layout(const nf_tile_engine *engine, unsigned char *base, nf_span *copies) {
+    size_t used = 0;
+    nf_span measured;
+    for (size_t i = 0; i < engine->spans[0]; i++) {
+        nf_span *copy = base != NULL ? &copies[i] : &measured;
+        used += nf_span_layout(&engine->shape, 1, base != NULL ? base + used : NULL, copy);
+        begin_span(copy, engine, engine->pass->a, i);
+    }
+    return used;
+}
+
+void nf_tile_weigh(const nf_tile_engine *engine, nf_span *copies, nf_tile_record *record,
+                   int worker) {
     nf_tile_scratch scratch;
     layout(engine, engine->scratch + (size_t)worker * engine->worker_bytes, &scratch);
     scratch.tile = record->weight;
     scratch.facts = record->facts;
-    nf_tile tile =
-        make_tile(engine, &scratch, &engine->kept[0][record->i], &engine->kept[1][record->j], 0, 0);
+    nf_tile tile = make_tile(engine, &scratch, &copies[record->i], &copies[record->j], 0, 0);
     record->skipped = is_empty(&tile, record->i, record->j);
     if (record->skipped) return;
     measure(&tile);
@@ -572,9 +583,9 @@ void nf_tile_weigh(const nf_tile_engine *engine, nf_tile_record *record, int wor
     if (!record->exact) weigh(&tile, &record->sums);
 }
 
-void nf_tile_apply(const nf_tile_engine *engine, const nf_tile_record *record, size_t own,
-                   nf_update_work *work) {
-    nf_span *a = &engine->kept[0][record->i], *b = &engine->kept[1][record->j];
+void nf_tile_apply(const nf_tile_engine *engine, nf_span *copies, const nf_tile_record *record,
+                   size_t own, nf_update_work *work) {
+    nf_span *a = &copies[record->i], *b = &copies[record->j];
     nf_tile_scratch scratch = {.tile = record->weight, .facts = record->facts};
     nf_tile tile = make_tile(engine, &scratch, a, b, 0, 0);
     const bool wanted[2] = {record->i == own, record->j == own};

@@ -58,12 +58,17 @@ typedef struct nf_tile_record {
 size_t nf_tile_record_layout(const nf_tile_engine *engine, unsigned char *base,
                              nf_tile_record *record);
 
-/* Terms and weights of the tile of record->i and j, which have their rows and panels. */
-void nf_tile_weigh(const nf_tile_engine *engine, nf_tile_record *record, int worker);
+/* Spans like those that are kept, (spans), for one worker: nothing that it writes moves to the cache of
+ * another. Laid out from `base` (NULL: only measured); returns bytes. */
+size_t nf_tile_copies_layout(const nf_tile_engine *engine, unsigned char *base, nf_span *copies);
+
+/* Terms and weights of the tile of record->i and j, by the worker's copies. */
+void nf_tile_weigh(const nf_tile_engine *engine, nf_span *copies, nf_tile_record *record,
+                   int worker);
 
 /* What they do to the rows of span `own`, one of the two. */
-void nf_tile_apply(const nf_tile_engine *engine, const nf_tile_record *record, size_t own,
-                   nf_update_work *work);
+void nf_tile_apply(const nf_tile_engine *engine, nf_span *copies, const nf_tile_record *record,
+                   size_t own, nf_update_work *work);
 
 /* After all spans have met: what they have kept, to the gradient sums. */
 void nf_tile_settle(const nf_tile_engine *engine);

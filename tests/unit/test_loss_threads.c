@@ -38,9 +38,9 @@ static int teardown(void **state) {
 static void run(work *w, int threads, nf_loss loss, outputs *out) {
     nf_context *context = test_context(threads);
     memset(out, 0, sizeof *out);
-    assert_ok(context, nf_loss_batch(context, &loss, nf_matrix_f32(w->x, N, D),
-                                     (nf_labels){w->labels, N, 0}, &out->result,
-                                     nf_matrix_out_f32(out->gradient, N, D)));
+    assert_ok(context,
+              nf_loss_batch(context, &loss, nf_matrix_f32(w->x, N, D), (nf_labels){w->labels, N, 0},
+                            &out->result, nf_matrix_out_f32(out->gradient, N, D)));
     nf_context_free(context);
 }
 
