@@ -20,7 +20,7 @@ export NEARFAR_BIN := $(abspath $(BUILD))/cli/nearfar
 export NEARFAR_LIB := $(abspath $(BUILD))/src/libnearfar.so
 
 .DEFAULT_GOAL := all
-.PHONY: all demo bench bench-setup bench-peers bench-report test check checks lint test-c test-cli \
+.PHONY: all demo bench bench-large bench-setup bench-peers bench-report test check checks lint test-c test-cli \
         test-python test-sanitized test-long test-package test-frameworks \
         $(addprefix test-,$(FRAMEWORKS)) wheel install uninstall format format-check clean \
         distclean help needs-build needs-test needs-long needs-bench
@@ -35,6 +35,10 @@ demo: $(BUILD)/build.ninja ## train on half of the bundled digits, evaluate the 
 bench: $(BUILD)/build.ninja ## time the engine against the machine's ceiling, one JSON line a case
 	@cmake --build $(BUILD) --target nearfar_bench
 	@$(BUILD)/bench/nearfar_bench $(BENCH)
+
+bench-large: $(BUILD)/build.ninja ## 60,000 trained rows, 100,000 and 1,000,000 separated ones (some minutes)
+	@cmake --build $(BUILD) --target nearfar_bench nearfar_program
+	@bench/large $(BUILD) out/bench $(BENCH)
 
 bench-setup: wheel | needs-bench ## an environment for each peer of bench-peers (6 GB, some minutes)
 	@bench/peers/setup $(BENCH_VENV) dist/*.whl
