@@ -337,3 +337,11 @@ def test_label_sets_soft_targets_weights_and_groups(cli, data):
 ])
 def test_targets_that_contradict_are_refused(cli, data, arguments, word):
     assert word in cli.fails(USAGE, "train", "x.npy", *arguments, "-o", "m.safetensors")
+
+
+def test_fast_is_recorded(cli):
+    for name, options in ("fast", ["--fast"]), ("plain", []):
+        cli.ok("train", "digits", "--epochs", "1", *options, "-o", f"{name}.safetensors")
+    assert b'"train.loss.fast":"1"' in cli.bytes("fast.safetensors")
+    assert b"train.loss.fast" not in cli.bytes("plain.safetensors")
+    assert cli.fails(USAGE, "train", "digits", "--fast", "--metric", "cityblock", "-o", "no.safetensors")
