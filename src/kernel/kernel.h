@@ -245,6 +245,9 @@ typedef struct nf_kernels {
     void (*softmax_weights)(const nf_softmax *softmax, const nf_softmax_tile *tile,
                             const nf_softmax_anchors *rows, const nf_softmax_anchors *columns);
 
+    /* values[i] = exp(values[i]), 0 for those below -87 (-708) and for NaN. */
+    void (*exponentials)(void *values, size_t count);
+
     /* Terms of the tile's positive pairs, or their slopes, of the row as an anchor and the column as
      * one, over what softmax_weights left. */
     void (*positive_terms)(nf_positive_job *job);

@@ -25,39 +25,60 @@ static double exponent(const nf_softmax_side *side, double t, double *slope) {
     return factor * (u + side->offset);
 }
 
-/* nf_softmax_row with masses where that one counts pairs. */
-static nf_softmax_row sum_of_side(const nf_target_terms *terms, const nf_anchor *anchor, int side) {
+/* The pairs of one side: nf_softmax_row has masses where that one counts pairs. */
+typedef struct nf_side_sum {
+    nf_softmax_row row;
+    const size_t *column; /* (count) */
+    size_t count;
+    double *e; /* exp(z - peak) */
+} nf_side_sum;
+
+static size_t list_negatives(const nf_anchor *anchor) {
+    size_t count = 0;
+    for (size_t c = 0; c < anchor->m; c++) {
+        anchor->columns[count] = c;
+        count += !isnan(anchor->negative[c]) && mass_of(anchor, NF_NEGATIVE, c) > 0;
+    }
+    return count;
+}
+
+static nf_side_sum sum_of_side(const nf_target_terms *terms, const nf_anchor *anchor, int side) {
     const nf_softmax_side *exponents = &terms->softmax.side[side];
-    nf_softmax_row row = {.peak = -(double)INFINITY};
-    double slope;
-    for (size_t c = 0; c < anchor->m; c++) {
-        if (isnan(anchor->t[c]) || !(mass_of(anchor, side, c) > 0)) continue;
-        const double z = exponent(exponents, anchor->t[c], &slope);
-        row.peak = z > row.peak ? z : row.peak;
+    nf_side_sum sum = {.row = {.peak = -(double)INFINITY}, .e = anchor->work[side]};
+    nf_softmax_row *row = &sum.row;
+    sum.column = side == NF_POSITIVE ? anchor->positive : anchor->columns;
+    sum.count = side == NF_POSITIVE ? anchor->positives : list_negatives(anchor);
+    for (size_t k = 0; k < sum.count; k++) {
+        const double mass = mass_of(anchor, side, sum.column[k]), t = anchor->t[sum.column[k]];
+        double slope, z = mass > 0 ? exponent(exponents, t, &slope) : -(double)INFINITY;
+        row->peak = z > row->peak ? z : row->peak;
+        row->pairs += mass;
+        row->distance += mass > 0 ? mass * t : 0;
+        sum.e[k] = z;
     }
-    for (size_t c = 0; c < anchor->m; c++) {
-        if (isnan(anchor->t[c])) continue;
-        const double mass = mass_of(anchor, side, c);
-        if (!(mass > 0)) continue;
-        row.pairs += mass;
-        row.distance += mass * anchor->t[c];
-        row.sum += mass * nf_exp(exponent(exponents, anchor->t[c], &slope) - row.peak);
+    for (size_t k = 0; k < sum.count; k++) sum.e[k] -= row->peak;
+    anchor->kernels->exponentials(sum.e, sum.count);
+    for (size_t k = 0; k < sum.count; k++) {
+        row->sum += mass_of(anchor, side, sum.column[k]) * sum.e[k];
     }
-    return row;
+    /* Infinitely far pairs alone: there is no sum to take logarithms of. */
+    if (row->pairs > 0 && !(row->sum > 0)) row->sum = (double)NAN;
+    return sum;
 }
 
 /* Add weight (factor exp(z - shift) dz/dt + constant) of the pairs of a side to their slopes. */
 static void add_slopes(const nf_target_terms *terms, const nf_anchor *anchor, int side,
-                       const nf_anchor_numbers *numbers, double weight, nf_anchor_terms *out) {
-    const double factor = weight * numbers->factor[side];
+                       const nf_side_sum *sum, const nf_anchor_numbers *numbers, double weight,
+                       nf_anchor_terms *out) {
     const double constant = weight * numbers->constant[side];
+    double factor = weight * numbers->factor[side];
     if (factor == 0 && constant == 0) return;
-    for (size_t c = 0; c < anchor->m; c++) {
-        if (isnan(anchor->t[c])) continue;
-        const double mass = mass_of(anchor, side, c);
-        if (!(mass > 0)) continue;
-        double steep, z = exponent(&terms->softmax.side[side], anchor->t[c], &steep);
-        out->slope[c] += mass * (factor * nf_exp(z - numbers->shift[side]) * steep + constant);
+    if (factor != 0) factor *= nf_exp(sum->row.peak - numbers->shift[side]);
+    for (size_t k = 0; k < sum->count; k++) {
+        const size_t c = sum->column[k];
+        double steep;
+        exponent(&terms->softmax.side[side], anchor->t[c], &steep);
+        out->slope[c] += mass_of(anchor, side, c) * (factor * sum->e[k] * steep + constant);
     }
 }
 
@@ -66,18 +87,21 @@ static void add_slopes(const nf_target_terms *terms, const nf_anchor *anchor, in
 static void row_terms(const void *user, const nf_anchor *anchor, nf_anchor_terms *out) {
     const nf_target_terms *terms = user;
     const double weight = nf_target_row_weight(terms->rule, anchor->row);
-    const nf_softmax_row negative = sum_of_side(terms, anchor, NF_NEGATIVE);
-    const nf_softmax_row positive = sum_of_side(terms, anchor, NF_POSITIVE);
+    nf_side_sum sum[2];
     nf_anchor_numbers numbers;
     bool counts;
-    const double value = nf_anchor_term(terms->loss, &negative, &positive, &numbers, &counts);
+    for (int side = NF_NEGATIVE; side <= NF_POSITIVE; side++) {
+        sum[side] = sum_of_side(terms, anchor, side);
+    }
+    const double value = nf_anchor_term(terms->loss, &sum[NF_NEGATIVE].row, &sum[NF_POSITIVE].row,
+                                        &numbers, &counts);
     out->terms = counts;
     out->weight = counts ? weight : 0;
     out->active = weight * value > 0;
     if (terms->loss->reduction == NF_REDUCE_MEAN_NONZERO && !(value > 0)) return;
     out->value = weight * value;
     for (int side = NF_NEGATIVE; side <= NF_POSITIVE; side++) {
-        add_slopes(terms, anchor, side, &numbers, weight, out);
+        add_slopes(terms, anchor, side, &sum[side], &numbers, weight, out);
     }
 }
 
@@ -96,17 +120,18 @@ static double share_of(const nf_target_terms *terms, const nf_anchor *anchor) {
 /* lifted structure's first pass: what an anchor needs to know of the others. */
 static void gather(const void *user, const nf_anchor *anchor, nf_anchor_terms *out) {
     const nf_target_terms *terms = user;
-    const nf_softmax_row negative = sum_of_side(terms, anchor, NF_NEGATIVE);
+    const nf_side_sum negatives = sum_of_side(terms, anchor, NF_NEGATIVE);
     (void)out;
-    terms->log_sum[anchor->row] = nf_log_sum(&negative);
+    terms->log_sum[anchor->row] = nf_log_sum(&negatives.row);
     terms->share[anchor->row] = share_of(terms, anchor);
 }
 
 void nf_target_pair_terms(const void *user, const nf_anchor *anchor, nf_anchor_terms *out) {
     const nf_target_terms *terms = user;
     const bool lifted = terms->loss->kind == NF_KIND_LIFTED;
-    const nf_softmax_row negative = sum_of_side(terms, anchor, NF_NEGATIVE);
-    const double log_sum = nf_log_sum(&negative), share = share_of(terms, anchor);
+    const nf_side_sum negatives = sum_of_side(terms, anchor, NF_NEGATIVE);
+    const nf_softmax_row *negative = &negatives.row;
+    const double log_sum = nf_log_sum(negative), share = share_of(terms, anchor);
     const double row_weight = nf_target_row_weight(terms->rule, anchor->row);
     double pull = 0; /* d value / d log_sum, for lifted structure from the pair's other end too */
     for (size_t k = 0; k < anchor->positives; k++) {
@@ -125,10 +150,10 @@ void nf_target_pair_terms(const void *user, const nf_anchor *anchor, nf_anchor_t
         out->active_mass += active ? anchor->target[c] : 0;
         if (mass > 0) pull += (weight + (lifted ? terms->share[other] * mass : 0)) * pair.pull[0];
     }
-    if (!(negative.pairs > 0)) return;
-    const nf_anchor_numbers numbers = {.shift[NF_NEGATIVE] = negative.peak,
-                                       .factor[NF_NEGATIVE] = pull / negative.sum};
-    add_slopes(terms, anchor, NF_NEGATIVE, &numbers, 1, out);
+    if (!(negative->pairs > 0)) return;
+    const nf_anchor_numbers numbers = {.shift[NF_NEGATIVE] = negative->peak,
+                                       .factor[NF_NEGATIVE] = pull / negative->sum};
+    add_slopes(terms, anchor, NF_NEGATIVE, &negatives, &numbers, 1, out);
 }
 
 /* ---- triplets ---------------------------------------------------------------------------------- */
