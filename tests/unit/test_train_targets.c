@@ -37,7 +37,7 @@ static void free_told(told *t) {
 static nf_train_options short_run(nf_sampling sampling) {
     nf_train_options o = nf_train_defaults();
     o.sampling = sampling;
-    o.epochs = 150;
+    o.epochs = 199;
     o.lr = 0.01;
     o.weight_decay = 0.01;
     return o;
