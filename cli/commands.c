@@ -95,8 +95,7 @@ const cli_command cli_commands[] = {
                "pairs --labels FILE -n N [--positive-fraction F] -o PAIRS.npz|PAIRS.npy",
                "pairs --labels FILE -n N --data X --left L.npy --right R.npy --same S.npy",
                "pairs --labels FILE --mine hard --data X [--k K] -o PAIRS.npz|PAIRS.npy",
-               "pairs --labels FILE --mine HOW --data X [--reference R --reference-labels FILE] -o "
-               "PAIRS|TRIPLETS.npz"},
+               "pairs --labels FILE --mine HOW --data X [--reference R --reference-labels L] -o F"},
      .examples = {{"nearfar pairs --labels y.npy", "classes, and how many pairs there are"},
                   {"nearfar pairs --labels y.npy --all positive -o positive.npy",
                    "indices of every pair with one label"},
