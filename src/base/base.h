@@ -130,6 +130,19 @@ nf_status nf_check_overlap(nf_context *context, nf_matrix_out out, const char *o
 /* NaN and Inf: NF_ERR_DATA with the first (row, column) and the count. */
 nf_status nf_check_finite(nf_context *context, nf_matrix x, const char *name) NF_MUST_USE;
 
+/* Element i of an array of either type, as double, for slow paths. */
+static inline double nf_element_get(nf_type type, const void *values, size_t i) {
+    return type == NF_FLOAT32 ? (double)((const float *)values)[i] : ((const double *)values)[i];
+}
+
+static inline void nf_element_set(nf_type type, void *values, size_t i, double value) {
+    if (type == NF_FLOAT32) {
+        ((float *)values)[i] = (float)value;
+    } else {
+        ((double *)values)[i] = value;
+    }
+}
+
 /* Element (r, c) as double, for slow paths. data is NULL only in a matrix without elements, which
  * the analyser cannot know. */
 static inline double nf_matrix_get(nf_matrix x, size_t r, size_t c) {

@@ -95,18 +95,6 @@ nf_status nf_panels_begin(nf_context *context, nf_panels *panels, nf_metric metr
 
 /* ---- distances -------------------------------------------------------------------------------- */
 
-static double get(nf_type type, const void *values, size_t i) {
-    return type == NF_FLOAT32 ? (double)((const float *)values)[i] : ((const double *)values)[i];
-}
-
-static void set(nf_type type, void *values, size_t i, double value) {
-    if (type == NF_FLOAT32) {
-        ((float *)values)[i] = (float)value;
-    } else {
-        ((double *)values)[i] = value;
-    }
-}
-
 /* Raw numbers of anchor a and columns [first, first + count) to distances, in place. */
 static void finish(nf_panels *panels, unsigned char *values, size_t a, size_t first, size_t count) {
     const nf_transform transform = nf_metric_transform(panels->metric);
@@ -117,15 +105,15 @@ static void finish(nf_panels *panels, unsigned char *values, size_t a, size_t fi
     }
     for (size_t c = 0; c < count; c++) {
         const unsigned char *other = nf_panels_b(panels, first + c);
-        double raw = get(panels->type, values, c);
+        double raw = nf_element_get(panels->type, values, c);
         unsigned char *one = values + c * nf_type_size(panels->type);
         if ((raw >= panels->low && raw <= panels->high) ||
             (raw == 0 && nf_rows_equal(panels->type, row, other, panels->d))) {
             panels->kernels->distance(one, 1, transform);
             continue;
         }
-        set(panels->type, one, 0,
-            nf_exact_distance(panels->metric, panels->type, row, other, panels->d));
+        nf_element_set(panels->type, one, 0,
+                       nf_exact_distance(panels->metric, panels->type, row, other, panels->d));
         atomic_store_explicit(&panels->exact, true, memory_order_relaxed);
     }
 }
@@ -134,15 +122,15 @@ static void mark(nf_panels *panels, unsigned char *values, size_t a, size_t firs
     const int64_t *a_ids = panels->a->ids, *b_ids = panels->b->ids;
     if (panels->a->rows.zero_rows > 0 || panels->b->rows.zero_rows > 0) {
         for (size_t c = 0; c < count; c++) {
-            if (nf_panels_zero(panels, a, first + c)) set(panels->type, values, c, 1);
+            if (nf_panels_zero(panels, a, first + c)) nf_element_set(panels->type, values, c, 1);
         }
     }
     if (panels->a == panels->b && a >= first && a < first + count) {
-        set(panels->type, values, a - first, NAN);
+        nf_element_set(panels->type, values, a - first, NAN);
     }
     if (a_ids == NULL || b_ids == NULL) return;
     for (size_t c = 0; c < count; c++) {
-        if (a_ids[a] == b_ids[first + c]) set(panels->type, values, c, NAN);
+        if (a_ids[a] == b_ids[first + c]) nf_element_set(panels->type, values, c, NAN);
     }
 }
 

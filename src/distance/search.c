@@ -67,30 +67,19 @@ nf_search_scratch nf_search_layout(const nf_search *search, int worker) {
 
 /* ---- distances -------------------------------------------------------------------------------- */
 
-static double get(nf_type type, const void *values, size_t i) {
-    return type == NF_FLOAT32 ? (double)((const float *)values)[i] : ((const double *)values)[i];
-}
-
-static void set(nf_type type, void *values, size_t i, double value) {
-    if (type == NF_FLOAT32) {
-        ((float *)values)[i] = (float)value;
-    } else {
-        ((double *)values)[i] = value;
-    }
-}
-
 /* Pairs one by one, where some raw number is not to be trusted. */
 static void finish_each(const nf_search *search, const nf_search_scratch *scratch, size_t pairs) {
     for (size_t p = 0; p < pairs; p++) {
         const unsigned char *a = nf_search_query_row(search, scratch, scratch->pair_row[p]);
         const unsigned char *b = nf_search_reference_row(search, scratch->pair_column[p]);
         unsigned char *value = scratch->pair_value + p * nf_type_size(search->work);
-        const double raw = get(search->work, value, 0);
+        const double raw = nf_element_get(search->work, value, 0);
         if ((raw >= search->low && raw <= search->high) ||
             (raw == 0 && nf_rows_equal(search->work, a, b, search->d))) {
             search->kernels->distance(value, 1, search->transform);
         } else {
-            set(search->work, value, 0,
+            nf_element_set(
+                search->work, value, 0,
                 nf_exact_distance(search->job->options.metric, search->work, a, b, search->d));
         }
     }
@@ -113,7 +102,7 @@ void nf_search_offer(const nf_search *search, const nf_search_scratch *scratch, 
         const size_t query = nf_search_query(search, scratch, scratch->pair_row[p]);
         const size_t reference = search->first + scratch->pair_column[p];
         if (search->exclude && query == reference) continue;
-        double value = get(search->work, scratch->pair_value, p);
+        double value = nf_element_get(search->work, scratch->pair_value, p);
         if (is_one(search, query, reference)) value = 1;
         nf_nearest_offer(search->nearest, query, value, reference);
     }

@@ -174,18 +174,6 @@ static const unsigned char *kernel_rows(const nf_distance_run_state *run, const 
     return copy;
 }
 
-static double get(nf_type type, const void *values, size_t i) {
-    return type == NF_FLOAT32 ? (double)((const float *)values)[i] : ((const double *)values)[i];
-}
-
-static void set(nf_type type, void *values, size_t i, double value) {
-    if (type == NF_FLOAT32) {
-        ((float *)values)[i] = (float)value;
-    } else {
-        ((double *)values)[i] = value;
-    }
-}
-
 typedef struct nf_tile_place {
     size_t i, j, count; /* row i of x, rows [j, j + count) of y */
     const unsigned char *a, *b;
@@ -201,14 +189,15 @@ static void finish_row(nf_distance_run_state *run, void *values, nf_tile_place p
     } else {
         for (size_t c = 0; c < place.count; c++) {
             const unsigned char *b = place.b + c * place.ldb_bytes;
-            double raw = get(run->work, values, c);
+            double raw = nf_element_get(run->work, values, c);
             unsigned char *one = (unsigned char *)values + c * nf_type_size(run->work);
             bool trusted = (raw >= run->low && raw <= run->high) ||
                            (raw == 0 && nf_rows_equal(run->work, place.a, b, run->d));
             if (trusted) {
                 run->kernels->distance(one, 1, run->transform);
             } else {
-                set(run->work, one, 0, nf_exact_distance(metric, run->work, place.a, b, run->d));
+                nf_element_set(run->work, one, 0,
+                               nf_exact_distance(metric, run->work, place.a, b, run->d));
             }
         }
     }
@@ -217,7 +206,7 @@ static void finish_row(nf_distance_run_state *run, void *values, nf_tile_place p
         bool itself = run->job->self && place.i == place.j + c;
         bool zero =
             nf_rows_is_zero(&run->job->x, place.i) || nf_rows_is_zero(&run->job->y, place.j + c);
-        if (zero && !itself) set(run->work, values, c, 1);
+        if (zero && !itself) nf_element_set(run->work, values, c, 1);
     }
 }
 
@@ -229,7 +218,7 @@ static void deliver(nf_distance_run_state *run, void *values, nf_tile_place plac
     }
     if (run->dry) {
         for (size_t c = 0; c < place.count; c++) {
-            if (isinf(get(run->type, out, c))) atomic_store(&run->out_of_range, true);
+            if (isinf(nf_element_get(run->type, out, c))) atomic_store(&run->out_of_range, true);
         }
     } else {
         run->job->emit(run->job->user, place.i, place.j, place.count, out);

@@ -179,10 +179,6 @@ static void mark_not_pairs(const nf_strip_state *state, nf_strip_tile *tile) {
 
 /* ---- distances -------------------------------------------------------------------------------- */
 
-static double get(nf_type type, const void *values, size_t at) {
-    return type == NF_FLOAT32 ? (double)((const float *)values)[at] : ((const double *)values)[at];
-}
-
 static bool is_zero_row(const nf_strip_state *state, const nf_strip *strip, size_t r, size_t c) {
     return state->zero_rows && (nf_rows_is_zero(&state->pass->own->set.rows, strip->i + r) ||
                                 nf_rows_is_zero(&state->pass->other->set.rows, strip->j + c));
@@ -217,7 +213,7 @@ static void finish_distances(nf_strip_state *state, nf_strip_tile *tile, size_t 
     }
     const size_t element = nf_type_size(state->type);
     for (size_t c = 0; c < strip->cols; c++) {
-        const double raw = get(state->type, row, c);
+        const double raw = nf_element_get(state->type, row, c);
         const bool trusted =
             (raw >= state->low && raw <= state->high) ||
             (raw == 0 && nf_rows_equal(state->type, row_of(state->pass->own, strip->i + r),
@@ -254,7 +250,7 @@ static void distances(nf_strip_state *state, nf_strip_tile *tile, size_t j) {
 /* ---- gradients -------------------------------------------------------------------------------- */
 
 static void widen(const nf_strip_state *state, const unsigned char *row, double *out) {
-    for (size_t k = 0; k < state->d; k++) out[k] = get(state->type, row, k);
+    for (size_t k = 0; k < state->d; k++) out[k] = nf_element_get(state->type, row, k);
 }
 
 /* Differences of rows that are far apart may overflow in the type, and 0 * inf would poison the
@@ -266,9 +262,9 @@ static void update_slowly(const nf_strip_state *state, nf_strip_tile *tile) {
     for (size_t r = 0; r < strip->rows; r++) {
         widen(state, row_of(state->pass->own, strip->i + r), x);
         for (size_t c = 0; c < strip->cols; c++) {
-            double slope = get(state->type, tile->slope, r * state->ld + c) / factor;
+            double slope = nf_element_get(state->type, tile->slope, r * state->ld + c) / factor;
             if (slope == 0 || is_zero_row(state, strip, r, c)) continue;
-            const double t = get(state->type, tile->t, r * state->ld + c);
+            const double t = nf_element_get(state->type, tile->t, r * state->ld + c);
             widen(state, row_of(state->pass->other, strip->j + c), y);
             nf_term_gradient(state->pass->metric, slope, t, x, y, state->d,
                              state->pass->own->set.sum + (strip->i + r) * state->d);
