@@ -1,10 +1,10 @@
 /* One call into the engine: its context, the GIL, signals, and errors as exceptions. */
 #include "core.h"
+#include "reserve.h"
 
 #include <string.h>
 
-#define RESERVE 262144 /* working memory kept with a context, so that small calls do not allocate */
-#define WORTH 200000   /* operations below which handing the GIL over costs more than it gives */
+#define WORTH 200000 /* operations below which handing the GIL over costs more than it gives */
 
 /* ---- contexts ------------------------------------------------------------------------------- */
 

@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "core.h"
+#include "reserve.h"
 
-#define RESERVE 262144 /* working memory kept with a context, so that small calls do not allocate */
 #define IDLE 16
 
 /* ---- contexts ------------------------------------------------------------------------------- */

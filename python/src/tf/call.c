@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define RESERVE 262144 /* working memory kept with a context: small calls do not allocate */
+#include "reserve.h"
 
 /* ---- contexts -------------------------------------------------------------------------------
  * TensorFlow may run kernels at once on several threads and makes many kernel objects, while a
