@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from .. import anchor_losses as _core
 from .._derive import NoLists, derive
-from . import _operators
+from . import _loss
 from .losses import EngineLoss
 
 _HOW = """
@@ -23,7 +23,7 @@ class AnchorLoss(NoLists, EngineLoss):
         super().__init__(self._core(*values, **options))
 
     def _value(self, form, x, y=None, *rest, **more):
-        _operators.refuse_device(self.options, x, y)
+        _loss.refuse_device(self.options, x, y)
         return super()._value(form, x, y, *rest, **more)
 
     def _mined(self, embeddings, indices_tuple, ref_emb):

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import _inputs, _operators
+from . import _distances, _inputs, _labels
 
 
 def pairwise_distances(x: Tensor, y: Tensor | None = None, metric: str = "euclidean", *,
@@ -24,9 +24,9 @@ def pairwise_distances(x: Tensor, y: Tensor | None = None, metric: str = "euclid
     Differentiable twice; the gradient of a distance at 0 is 0, never NaN.
     """
     if y is None or y is x:
-        return _operators.distances(_inputs.rows(x, "x"), None, metric, normalize)
+        return _distances.distances(_inputs.rows(x, "x"), None, metric, normalize)
     x, y = _inputs.both(x, "x", y, "y")
-    return _operators.distances(x, y, metric, normalize)
+    return _distances.distances(x, y, metric, normalize)
 
 
 def pair_distances(x: Tensor, i: Any, j: Any, y: Tensor | None = None, metric: str = "euclidean",
@@ -41,7 +41,7 @@ def pair_distances(x: Tensor, i: Any, j: Any, y: Tensor | None = None, metric: s
     else:
         x, y = _inputs.both(x, "x", y, "y")
     i = _inputs.whole(x, i, "i")
-    return _operators.pair_distances(x, y, i, _inputs.whole(x, j, "j", i.shape[0]), metric, normalize)
+    return _distances.pair_distances(x, y, i, _inputs.whole(x, j, "j", i.shape[0]), metric, normalize)
 
 
 def class_indices(labels: Any, *, unlabelled: int | None = -1) -> dict[int, Tensor]:
@@ -50,7 +50,7 @@ def class_indices(labels: Any, *, unlabelled: int | None = -1) -> dict[int, Tens
     keys are Python numbers, so this cannot be part of a compiled graph.
     """
     labels = _inputs.plain_labels(labels)
-    _operators.refuse_signs(labels, unlabelled)
+    _labels.refuse_signs(labels, unlabelled)
     rows = torch.arange(labels.shape[0], device=labels.device)
     if unlabelled is not None:
         rows = rows[labels != -1]
@@ -68,4 +68,4 @@ def pair_indices(labels: Any, *, unlabelled: int | None = -1
     n rows have n (n - 1) / 2 pairs. In a compiled graph the lengths depend on data: set
     ``torch._dynamo.config.capture_dynamic_output_shape_ops``.
     """
-    return _operators.pair_indices(_inputs.plain_labels(labels), unlabelled is not None)
+    return _labels.pair_indices(_inputs.plain_labels(labels), unlabelled is not None)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .. import LossCounts
 from .. import losses as _losses
-from . import _inputs, _operators
+from . import _inputs, _loss
 
 
 class Forms(torch.nn.Module):
@@ -60,13 +60,13 @@ class EngineLoss(Forms):
         return f"{text}  # {formula}"
 
     def _value(self, form, x, y=None, a=None, b=None, c=None, w=None, encoding="01"):
-        call = _operators.terms if self.reduction == "none" else _operators.loss
+        call = _loss.terms if self.reduction == "none" else _loss.loss
         return call(x, y, a, b, c, w, self._spec, form, encoding)
 
     def batch(self, x: Tensor, labels: Any) -> Tensor:
         """The loss over all pairs of rows of x (n, d) with labels (n)."""
         if self._alone is not None:
-            value = _operators.value_alone(self._alone, x, labels)
+            value = _loss.value_alone(self._alone, x, labels)
             if value is not None:
                 return value
         x = _inputs.rows(x, "embeddings")
@@ -91,11 +91,11 @@ class EngineLoss(Forms):
         else:
             ids = torch.arange(len(x), device=x.device) if ref_labels is labels else None
             form, sets = "reference", _inputs.sets(x, a, ref_emb.detach(), ref_labels, ids, ids)
-        _operators.refuse_device(self.options, *sets[:2], "counts")
+        _loss.refuse_device(self.options, *sets[:2], "counts")
         return self._result(form, sets).counts
 
     def _result(self, form, sets):
-        return _operators._engine(*sets, self.options, form, "01", gradient=False)[0]
+        return _loss.engine(*sets, self.options, form, "01", gradient=False)[0]
 
 
 class ContrastiveLoss(EngineLoss):

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from .. import anchor_losses as _core
-from . import _operators
+from . import _loss, _margin
 from .anchors import AnchorLoss
 
 
@@ -61,13 +61,13 @@ class MarginLoss(AnchorLoss):
     def _value(self, form, x, y=None, a=None, b=None, c=None, w=None, encoding="01"):
         if self._constant:
             return super()._value(form, x, y, a, b, c, w)
-        _operators.refuse_device(self.options, x, y)
-        return _operators.margin(x, y, a, b, c, w, self.beta, self._spec, float(self.nu),
+        _loss.refuse_device(self.options, x, y)
+        return _margin.margin(x, y, a, b, c, w, self.beta, self._spec, float(self.nu),
                                  self._by_label)
 
     def _result(self, form, sets):
         if self._constant:
             return super()._result(form, sets)
         x, y, a, b, c, w = sets
-        return _operators.with_beta(self.options, x, y, a, b, c, w, self.beta, self.nu,
+        return _margin.with_beta(self.options, x, y, a, b, c, w, self.beta, self.nu,
                                     self._by_label, gradient=False)[0]

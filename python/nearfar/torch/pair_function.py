@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from . import _inputs, _operators
+from . import _inputs
+from ._labels import refuse_signs
+from ._loss import flags as pair_flags
 from .functions import pair_distances, pairwise_distances
 from .losses import Forms
 
@@ -60,7 +62,7 @@ class PairLoss(Forms):
     def _over(self, x, y, labels, y_labels, is_pair):
         if self.unlabelled is not None:
             for vector in (labels, y_labels):
-                _operators.refuse_signs(vector, self.unlabelled)
+                refuse_signs(vector, self.unlabelled)
         totals, counts = [x.sum() * 0, x.sum() * 0], [labels.new_zeros(())] * 2
         for start in range(0, x.shape[0], self.strip):
             part = torch.arange(start, min(start + self.strip, x.shape[0]), device=x.device)
@@ -98,7 +100,7 @@ class PairLoss(Forms):
         """The loss over a list of pairs, as in ContrastiveLoss; the mean divides by their number."""
         x = _inputs.rows(x, "x")
         i, j, same, weight = _inputs.pair_list(x, pairs)
-        flags, totals, counts = _operators.flags(same, same_encoding), [x.sum() * 0, x.sum() * 0], []
+        flags, totals, counts = pair_flags(same, same_encoding), [x.sum() * 0, x.sum() * 0], []
         for k, function in enumerate((self.positive, self.negative)):
             at = torch.nonzero(~flags if k else flags)[:, 0]
             counts.append(torch.tensor(at.shape[0], device=x.device))

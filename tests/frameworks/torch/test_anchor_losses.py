@@ -261,7 +261,7 @@ def test_other_devices_are_refused_by_name(learn, monkeypatch):
     assert loss(x.to("meta"), labels.to("meta")).shape == ()
     with pytest.raises(NotImplementedError, match="meta.*counts of MarginLoss"):
         loss.counts(x.to("meta"), labels.to("meta"))
-    monkeypatch.setattr(_operators, "_on_engine", lambda x: False)
+    monkeypatch.setattr(_operators, "on_engine", lambda x: False)
     for call in (lambda: loss(x, labels), lambda: loss(x, labels, ref_emb=x, ref_labels=labels)):
         with pytest.raises(NotImplementedError, match="MarginLoss is computed on the CPU.*cpu()"):
             call()

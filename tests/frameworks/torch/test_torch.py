@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 import nearfar
 import nearfar.torch
-from nearfar.torch import _operators
+from nearfar.torch import _loss, _operators
 from nearfar.torch import (ContrastiveLoss, PairLoss, class_indices, pair_distances, pair_indices,
                            pairwise_distances)
 
@@ -31,9 +31,9 @@ REDUCTIONS = ["mean", "sum", "weighted-mean", "mean-sides", "mean-nonzero", "div
 @pytest.fixture
 def tiled(monkeypatch):
     """Everything on the path of other devices."""
-    monkeypatch.setattr(_operators, "_on_engine", lambda x: False)
-    monkeypatch.setattr(_operators.tiles, "TILE", 16)  # several tiles, the last one shorter
-    monkeypatch.setattr(_operators.tiles, "_PART", 7)
+    monkeypatch.setattr(_operators, "on_engine", lambda x: False)
+    monkeypatch.setattr(_loss.tiles, "TILE", 16)  # several tiles, the last one shorter
+    monkeypatch.setattr(_loss.tiles, "_PART", 7)
 
 
 def data(n=50, d=8, dtype=torch.float64, seed=0):
@@ -204,16 +204,16 @@ class Largest(TorchDispatchMode):
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_tiles_never_make_the_matrix(options, monkeypatch):
-    monkeypatch.setattr(_operators.tiles, "TILE", 64)
-    monkeypatch.setattr(_operators.tiles, "_PART", 1000)
+    monkeypatch.setattr(_loss.tiles, "TILE", 64)
+    monkeypatch.setattr(_loss.tiles, "_PART", 1000)
     x, labels = data(400, 4)
     loss = nearfar.ContrastiveLoss(**options)
     for v in (None, [x]):
         with Largest() as seen:
-            _operators._tiled(x, None, labels, None, None, None, loss, "batch", "01", v=v)
+            _loss._tiled(x, None, labels, None, None, None, loss, "batch", "01", v=v)
         assert 400 * 4 < seen.elements <= 2 * 64 * 64  # row and column numbers of a tile's near pairs
     with Largest() as seen:
-        _operators._tiled(x[:150], x[150:], labels[:150], labels[150:], None, None, loss,
+        _loss._tiled(x[:150], x[150:], labels[:150], labels[150:], None, None, loss,
                           "reference", "01", v=[x[:150], x[150:]])
     assert seen.elements <= 2 * 64 * 64
 
