@@ -287,7 +287,7 @@ NF_API NF_MUST_USE nf_status nf_loss_batch(nf_context *context, const nf_loss *l
                                            nf_labels labels, nf_loss_result *result,
                                            nf_matrix_out gradient);
 
-/* Per-row extras of nf_loss_anchors; NULL or zeroed means none. */
+/* Per-row extras of nf_loss_anchors and its like; NULL or zeroed means none. */
 typedef struct nf_row_terms {
     double *terms;          /* out (n): scale times the sum of the terms that start from each row,
                                before reduction; 0 for rows without any; or NULL */
@@ -356,6 +356,12 @@ NF_API NF_MUST_USE nf_status nf_loss_reference(nf_context *context, const nf_los
                                                const nf_loss_sets *sets, nf_loss_result *result,
                                                nf_matrix_out query_gradient,
                                                nf_matrix_out reference_gradient);
+
+/* nf_loss_reference with the terms of each query as anchor, terms and upstream (n): as nf_loss_anchors,
+ * whose errors it has. Reference rows are no anchors. */
+NF_API NF_MUST_USE nf_status nf_loss_anchors_reference(
+    nf_context *context, const nf_loss *loss, const nf_loss_sets *sets, const nf_row_terms *extras,
+    nf_loss_result *result, nf_matrix_out query_gradient, nf_matrix_out reference_gradient);
 
 /* nf_loss_reference for kind margin with the gradient of beta: anchors are rows of the query set, and
  * the classes that a beta per class belongs to those of query_labels followed by reference_labels.

@@ -83,8 +83,8 @@ typedef struct nf_targets {
                               all do */
 } nf_targets;
 
-/* All pairs of x (n, d) under these targets; reduction none is NF_ERR_ARG, and so are targets between 0
- * and 1 for the kinds n-pairs, triplet and margin. With hard targets and weights 1 this is
+/* All pairs of x (n, d) under these targets; reduction none is NF_ERR_ARG here, and so are targets
+ * between 0 and 1 for the kinds n-pairs, triplet and margin. With hard targets and weights 1 this is
  * nf_loss_batch to rounding; every pair is computed from both ends and looked at one by one in double,
  * for several times the work. In the result, pairs with y > 0 count as positive and pairs with y < 1
  * as negative; a pair between counts as both. Memory beyond inputs and outputs: O(n d). Errors:
@@ -92,6 +92,45 @@ typedef struct nf_targets {
 NF_API NF_MUST_USE nf_status nf_loss_targets(nf_context *context, const nf_loss *loss, nf_matrix x,
                                              const nf_targets *targets, nf_loss_result *result,
                                              nf_matrix_out gradient);
+
+/* nf_loss_targets with the terms of each row as anchor, as nf_loss_anchors: they are multiplied by v
+ * and the weights of their pairs, and reduction none is allowed. For the kinds that compare the pairs
+ * of a row (contrastive and user have terms of pairs: NF_ERR_ARG). */
+NF_API NF_MUST_USE nf_status nf_loss_targets_anchors(nf_context *context, const nf_loss *loss,
+                                                     nf_matrix x, const nf_targets *targets,
+                                                     const nf_row_terms *extras,
+                                                     nf_loss_result *result,
+                                                     nf_matrix_out gradient);
+
+/* What rows of one of two sets bring; zeroed: nothing. Fields as in nf_targets. */
+typedef struct nf_row_targets {
+    const nf_label_sets *sets;
+    const double *row_weight;
+    const nf_class_weight *class_weight; /* with labels */
+    size_t class_weights;
+    const int64_t *group; /* a query and a reference row with equal groups make no pair */
+} nf_row_targets;
+
+/* Targets of query (n, d) x reference (m, d). Exactly one of the labels of nf_loss_sets, both `sets`,
+ * and soft says what is positive; of groups and ids both sets have some or neither. */
+typedef struct nf_reference_targets {
+    nf_row_targets query, reference;
+    nf_matrix soft;        /* (n, m), in [0, 1]: y of (query, reference) */
+    nf_matrix pair_weight; /* (n, m), finite, >= 0: u */
+} nf_reference_targets;
+
+/* All pairs of a query and a reference row under targets, except those with equal ids or groups.
+ * `sets` has the rows, and labels, data NULL and n 0 without them. Everything is as said at the top of
+ * this file with i a query, j a reference row: kinds contrastive and user have w = v_i v_j u and sums
+ * over all pairs; the others have terms that start from queries only, so that reference.row_weight and
+ * class_weight are NF_ERR_ARG for them. For lifted the log sum at p is over queries, its negatives.
+ * extras: of the n queries, as in nf_loss_anchors_reference, or NULL. Kind n-pairs is NF_ERR_ARG. With
+ * labels and weights 1 this is nf_loss_reference to rounding. Memory beyond inputs and outputs:
+ * O((n + m) d). Errors as nf_loss_targets. */
+NF_API NF_MUST_USE nf_status nf_loss_targets_reference(
+    nf_context *context, const nf_loss *loss, const nf_loss_sets *sets,
+    const nf_reference_targets *targets, const nf_row_terms *extras, nf_loss_result *result,
+    nf_matrix_out query_gradient, nf_matrix_out reference_gradient);
 
 #ifdef __cplusplus
 }

@@ -251,5 +251,5 @@ nf_status nf_kind_check_reduced(nf_context *context, const nf_loss *loss) {
     return nf_fail(context, NF_ERR_ARG,
                    "reduction none keeps the terms of %s, or choose another reduction",
                    of_pairs ? "listed pairs: use nf_loss_pairs or nf_loss_rows"
-                            : "the rows of a batch: use nf_loss_anchors");
+                            : "rows as anchors: use nf_loss_anchors or nf_loss_anchors_reference");
 }

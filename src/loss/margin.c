@@ -212,8 +212,9 @@ nf_status nf_loss_margin_reference(nf_context *context, const nf_loss *loss,
                                    nf_matrix_out reference_gradient) {
     nf_scope scope = nf_scope_enter(context);
     nf_sets_state state;
-    nf_status status =
-        nf_sets_prepare(context, loss, sets, result, query_gradient, reference_gradient, &state);
+    nf_status status = nf_sets_prepare(context, loss, sets, NULL, result, query_gradient,
+                                       reference_gradient, &state);
+    if (status == NF_OK) status = nf_kind_check_reduced(context, loss);
     if (status == NF_OK) status = check_learnable(context, loss, beta);
     if (status == NF_OK) {
         const nf_tiled_job job = nf_sets_job(loss, &state);

@@ -79,6 +79,10 @@ nf_status nf_target_run_npairs(nf_context *context, const nf_tiled_job *job,
                                const nf_target_rule *rule, nf_loss_result *result) {
     const size_t n = job->a->x.rows;
     size_t *chosen, *place;
+    if (job->a != job->b) {
+        return nf_fail(context, NF_ERR_ARG,
+                       "a loss of kind n-pairs takes its pairs from one set: use nf_loss_targets");
+    }
     nf_status status = nf_scratch(context, &chosen, n, sizeof *chosen, "chosen rows");
     if (status == NF_OK) status = nf_scratch(context, &place, n, sizeof *place, "chosen rows");
     if (status != NF_OK) return status;
@@ -89,9 +93,10 @@ nf_status nf_target_run_npairs(nf_context *context, const nf_tiled_job *job,
     nf_tiled_job own = {.loss = job->loss,
                         .a = &side,
                         .b = &side,
-                        .pairs = {count_negatives(rule, chosen, side.count), side.count / 2}};
+                        .pairs = {count_negatives(rule, chosen, side.count), side.count / 2},
+                        .rows = job->rows};
     const nf_npairs_rule choice = {rule, place};
-    const nf_target_terms terms = {
+    nf_target_terms terms = {
         .loss = job->loss, .rule = rule, .softmax = nf_softmax_exponents(job->loss)};
     nf_anchored_job anchored = nf_anchored_of(&own, nf_target_pair_terms, &terms);
     anchored.split = split;
@@ -99,9 +104,12 @@ nf_status nf_target_run_npairs(nf_context *context, const nf_tiled_job *job,
     anchored.weighted = rule->pair_weight.data != NULL;
     anchored.by_mass = true;
     anchored.lone = nf_softmax_has_terms(job->loss, own.pairs);
-    status = nf_anchored_run(context, &anchored, result);
+    nf_row_terms rows;
+    status = nf_target_begin_terms(context, &own, true, &terms, &anchored, &rows);
+    if (status == NF_OK) status = nf_anchored_run(context, &anchored, result);
     if (status != NF_OK) return status;
     nf_target_count(&own, result);
+    nf_target_write_terms(&own, &terms);
     result->mean_positive_distance *= 2; /* halved as if both ends had met the pair */
     result->mean_negative_distance *= 2;
     return NF_OK;

@@ -3,6 +3,7 @@
 
 #include "loss/arguments.h"
 #include "loss/kinds.h"
+#include "loss/row_terms.h"
 #include "pairs/pairs.h"
 
 #include <string.h>
@@ -142,7 +143,23 @@ static nf_status count_pairs(nf_context *context, nf_sets_state *state) {
 
 /* ---- the form --------------------------------------------------------------------------------- */
 
-static nf_status check_sets(nf_context *context, const nf_loss_sets *sets) {
+static nf_status check_set_labels(nf_context *context, const nf_loss_sets *sets, bool needed) {
+    const nf_labels labels[2] = {sets->query_labels, sets->reference_labels};
+    const size_t rows[2] = {sets->query.rows, sets->reference.rows};
+    const char *const name[2] = {"query_labels", "reference_labels"};
+    const char *const x_name[2] = {"query", "reference"};
+    for (int s = 0; s < 2; s++) {
+        if (!needed && labels[s].data == NULL && labels[s].n == 0) continue;
+        nf_status status = nf_check_labels(context, labels[s], name[s], rows[s], x_name[s]);
+        if (status != NF_OK) return status;
+    }
+    if (!labels[0].has_unlabelled == !labels[1].has_unlabelled) return NF_OK;
+    return nf_fail(context, NF_ERR_ARG,
+                   "query_labels and reference_labels differ in has_unlabelled: set both to 0 "
+                   "or both to 1");
+}
+
+nf_status nf_sets_check(nf_context *context, const nf_loss_sets *sets, bool labels) {
     if (sets == NULL) return nf_fail(context, NF_ERR_ARG, "sets is NULL: pass an nf_loss_sets");
     nf_matrix query = sets->query, reference = sets->reference;
     nf_status status = nf_check_features(context, query, "query");
@@ -154,20 +171,7 @@ static nf_status check_sets(nf_context *context, const nf_loss_sets *sets) {
                          query.cols, nf_type_size(query.type), reference.cols,
                          nf_type_size(reference.type));
     }
-    if (status == NF_OK) {
-        status = nf_check_labels(context, sets->query_labels, "query_labels", query.rows, "query");
-    }
-    if (status == NF_OK) {
-        status = nf_check_labels(context, sets->reference_labels, "reference_labels",
-                                 reference.rows, "reference");
-    }
-    if (status == NF_OK &&
-        !sets->query_labels.has_unlabelled != !sets->reference_labels.has_unlabelled) {
-        status =
-            nf_fail(context, NF_ERR_ARG,
-                    "query_labels and reference_labels differ in has_unlabelled: set both to 0 "
-                    "or both to 1");
-    }
+    if (status == NF_OK) status = check_set_labels(context, sets, labels);
     if (status == NF_OK && (sets->query_ids == NULL) != (sets->reference_ids == NULL)) {
         status = nf_fail(context, NF_ERR_ARG,
                          "only one of query_ids and reference_ids is given: pass both or neither");
@@ -175,20 +179,30 @@ static nf_status check_sets(nf_context *context, const nf_loss_sets *sets) {
     return status;
 }
 
-nf_status nf_sets_prepare(nf_context *context, const nf_loss *loss, const nf_loss_sets *sets,
-                          const nf_loss_result *result, nf_matrix_out query_gradient,
-                          nf_matrix_out reference_gradient, nf_sets_state *state) {
-    *state = (nf_sets_state){0};
-    nf_status status = nf_loss_check(context, loss);
-    if (status == NF_OK) status = nf_check_result(context, result);
-    if (status == NF_OK) status = nf_kind_check_reduced(context, loss);
-    if (status == NF_OK) status = check_sets(context, sets);
-    if (status != NF_OK) return status;
+nf_status nf_sets_check_outputs(nf_context *context, const nf_loss *loss, const nf_loss_sets *sets,
+                                const nf_row_terms *extras, nf_matrix_out query_gradient,
+                                nf_matrix_out reference_gradient) {
     const nf_matrix x[2] = {sets->query, sets->reference};
     const nf_matrix_out gradient[2] = {query_gradient, reference_gradient};
     const char *const x_name[2] = {"query", "reference"};
     const char *const name[2] = {"query_gradient", "reference_gradient"};
-    status = nf_check_gradients(context, gradient, name, x, x_name);
+    nf_status status = nf_check_gradients(context, gradient, name, x, x_name);
+    if (status != NF_OK) return status;
+    return nf_row_terms_check(context, loss, extras, x, x_name, gradient, name);
+}
+
+nf_status nf_sets_prepare(nf_context *context, const nf_loss *loss, const nf_loss_sets *sets,
+                          const nf_row_terms *extras, const nf_loss_result *result,
+                          nf_matrix_out query_gradient, nf_matrix_out reference_gradient,
+                          nf_sets_state *state) {
+    *state = (nf_sets_state){0};
+    nf_status status = nf_loss_check(context, loss);
+    if (status == NF_OK) status = nf_check_result(context, result);
+    if (status == NF_OK) status = nf_sets_check(context, sets, true);
+    if (status == NF_OK) {
+        status =
+            nf_sets_check_outputs(context, loss, sets, extras, query_gradient, reference_gradient);
+    }
     if (status == NF_OK) status = number_labels(context, sets, state);
     if (status != NF_OK) return status;
     size_t n = sets->query.rows, total = n + sets->reference.rows;
@@ -213,8 +227,9 @@ nf_status nf_loss_reference(nf_context *context, const nf_loss *loss, const nf_l
                             nf_matrix_out reference_gradient) {
     nf_scope scope = nf_scope_enter(context);
     nf_sets_state state;
-    nf_status status =
-        nf_sets_prepare(context, loss, sets, result, query_gradient, reference_gradient, &state);
+    nf_status status = nf_sets_prepare(context, loss, sets, NULL, result, query_gradient,
+                                       reference_gradient, &state);
+    if (status == NF_OK) status = nf_kind_check_reduced(context, loss);
     if (status == NF_OK) {
         const nf_tiled_job job = nf_sets_job(loss, &state);
         status = nf_kind_run(loss->kind)(context, &job, result);

@@ -9,6 +9,12 @@ static inline double nf_upstream_of(const nf_row_terms *rows, const nf_tiled_sid
     return rows != NULL && rows->upstream != NULL ? rows->upstream[side->order[r]] : 1;
 }
 
+/* Check extras of the rows of x[0]; x[1] and the gradients are what terms must not overlap. */
+nf_status nf_row_terms_check(nf_context *context, const nf_loss *loss, const nf_row_terms *extras,
+                             const nf_matrix x[2], const char *const x_name[2],
+                             const nf_matrix_out gradient[2],
+                             const char *const name[2]) NF_MUST_USE;
+
 /* Zeros for all rows, for the terms of anchors to follow; does nothing if they are not wanted. */
 void nf_row_terms_clear(const nf_row_terms *rows, const nf_tiled_side *side);
 

@@ -58,6 +58,7 @@ static nf_status run_pass(nf_context *context, nf_separable *state, nf_separable
                           .gradient = gradient && own->set.sum != NULL};
     memset(state->block, 0, own->set.blocks * sizeof *state->block);
     state->now = group;
+    state->own = s;
     nf_status status = nf_strip_run(context, &pass);
     for (size_t b = 0; status == NF_OK && b < own->set.blocks; b++) {
         const nf_separable_sums *part = &state->block[b];

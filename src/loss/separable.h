@@ -32,6 +32,7 @@ typedef struct nf_separable {
     /* for the strip function */
     double coefficient[2]; /* of the slopes, at most 1 */
     const nf_separable_group *now;
+    int own; /* set that the rows of the pass are of; the columns are of the other, if there is one */
     nf_separable_sums *block;
     /* inside */
     nf_separable_group group[2];

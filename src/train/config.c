@@ -125,14 +125,14 @@ static void put_labels(writer *w, const nf_run *run) {
 
 static const char *data_of(const nf_source *source) {
     if (!source->own_positives) return source->partition != NULL ? "labels" : "pairs";
-    return source->targets->sets.offset != NULL ? "label-sets" : "soft-targets";
+    return source->targets->side[0].sets.offset != NULL ? "label-sets" : "soft-targets";
 }
 
 static void put_targets(writer *w, const nf_target_rule *targets) {
     if (targets == NULL) return;
-    put_count(w, "row_weights", targets->row_weight != NULL);
+    put_count(w, "row_weights", targets->side[0].weight != NULL);
     put_count(w, "pair_weights", targets->pair_weight.data != NULL);
-    put_count(w, "groups", targets->group != NULL);
+    put_count(w, "groups", targets->side[0].group != NULL);
 }
 
 static void put_optimizer(writer *w, const nf_train_options *o) {

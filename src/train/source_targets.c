@@ -49,7 +49,8 @@ nf_status nf_source_targets_make(nf_run *run, const nf_train_data *data) {
     if (!s->own_positives) targets.labels = data->labels;
     status = nf_target_rule_make(run->context, &targets, data->x.rows, rule);
     if (status == NF_OK) {
-        status = nf_target_check_kind(run->context, &run->options.loss, rule, data->x.rows);
+        status = nf_target_check_kind(run->context, &run->options.loss, rule, data->x.rows,
+                                      data->x.rows);
     }
     s->targets = rule;
     return status;
@@ -99,7 +100,7 @@ nf_status nf_source_targets(nf_run *run, nf_matrix x) {
     }
     if (status != NF_OK) return status;
     for (size_t r = 0; r < x.rows; r++) {
-        if (nf_target_is_labelled(s->targets, r)) row[rows++] = r;
+        if (nf_target_is_labelled(s->targets, 0, r)) row[rows++] = r;
     }
     if (rows > 0) memset(classes, 0, rows * sizeof *classes);
     status = nf_source_labels(run, x, row, rows, classes);
@@ -112,9 +113,12 @@ nf_status nf_source_targets_loss(nf_run *run, nf_loss_result *result) {
     const nf_source *s = &run->source;
     const size_t d = run->model->options.outputs;
     nf_target_rule rule = *s->targets;
-    rule.row = s->step_row;
-    return nf_target_loss(run->context, &run->options.loss, nf_matrix_f32(run->a.y, run->rows, d),
-                          &rule, result, nf_matrix_out_f32(run->a.gradient[0], run->rows, d));
+    rule.side[0].row = rule.side[1].row = s->step_row;
+    const nf_target_job job = {.loss = &run->options.loss,
+                               .rule = &rule,
+                               .x = {nf_matrix_f32(run->a.y, run->rows, d)},
+                               .gradient = {nf_matrix_out_f32(run->a.gradient[0], run->rows, d)}};
+    return nf_target_loss(run->context, &job, result);
 }
 
 /* Random pairs until both sides are full or patience ends, after one of each that exists. */

@@ -12,6 +12,7 @@ typedef long double real;
 typedef struct view {
     const target_problem *p;
     const real *t, *held;
+    real *term; /* (n) of each row as anchor */
 } view;
 
 /* What reductions divide. */
@@ -30,6 +31,8 @@ static real share(const view *v, int positive, size_t i, size_t j) {
     const real y = v->p->y[at(v, i, j)];
     return v->p->u[at(v, i, j)] * (positive ? y : 1 - y);
 }
+
+static int is_anchor(const view *v, size_t i) { return v->p->anchor == NULL || v->p->anchor[i]; }
 
 static real positive_part(real z) { return z > 0 ? z : 0; }
 
@@ -100,9 +103,10 @@ static real row_term(const view *v, size_t i) {
 static sums by_rows(const view *v) {
     sums out = {0, 0, 0, 0};
     for (size_t i = 0; i < v->p->n; i++) {
-        if (!v->p->in[i]) continue;
+        if (!v->p->in[i] || !is_anchor(v, i)) continue;
         if (v->p->loss.kind == NF_KIND_NCA && !(sum_share(v, 1, i) > 0)) continue;
         const real term = v->p->v[i] * row_term(v, i);
+        v->term[i] = term;
         /* Below 0 is supcon with weights below 1. */
         out.value += v->p->loss.reduction == NF_REDUCE_MEAN_NONZERO && term < 0 ? 0 : term;
         out.terms += 1;
@@ -129,6 +133,7 @@ static sums by_pairs(const view *v) {
     size_t rows = 0;
     for (size_t i = 0; i < v->p->n; i++) {
         real own = 0, targets = 0;
+        if (!is_anchor(v, i)) continue;
         rows += v->p->in[i] != 0;
         for (size_t j = 0; j < v->p->n; j++) {
             const real y = v->p->y[at(v, i, j)];
@@ -139,6 +144,7 @@ static sums by_pairs(const view *v) {
             out.weights += v->p->v[i] * share(v, 1, i, j);
             out.active += term > 0 ? y : 0;
         }
+        v->term[i] = own;
         out.terms += targets;
         out.value += !of_anchors ? own : targets > 0 ? own / targets : 0;
     }
@@ -179,11 +185,13 @@ static void add_triplet(const view *v, size_t a, size_t p, size_t n, sums *out) 
     if (loss->kind == NF_KIND_MARGIN) {
         const real pull = positive_part(tp - loss->beta + m),
                    push = positive_part(loss->beta - tn + m);
+        v->term[a] += weight * (pull + push);
         out->value += weight * (pull + push);
         out->active += (weight * pull > 0) + (weight * push > 0);
         return;
     }
     const real z = tp - tn + m, term = loss->smooth ? log1pl(expl(z)) : positive_part(z);
+    v->term[a] += weight * term;
     out->value += weight * term;
     out->active += weight * term > 0;
 }
@@ -192,7 +200,7 @@ static sums by_triplets(const view *v) {
     const size_t n = v->p->n;
     sums out = {0, 0, 0, 0};
     for (size_t a = 0; a < n; a++) {
-        for (size_t p = 0; p < n; p++) {
+        for (size_t p = 0; p < n && is_anchor(v, a); p++) {
             if (!is_pair(v, a, p) || v->p->y[at(v, a, p)] < 1) continue;
             for (size_t q = 0; q < n; q++) {
                 if (!is_pair(v, a, q) || v->p->y[at(v, a, q)] > 0) continue;
@@ -237,6 +245,7 @@ static sums by_n_pairs(const view *v) {
         }
         const real weight = v->p->v[a] * (real)v->p->u[at(v, a, p)];
         const real term = weight * log1pl(expl(-exponent(v, 1, a, p)) * sum);
+        v->term[a] = term;
         out.value += term;
         out.terms += 1;
         out.weights += weight;
@@ -265,25 +274,88 @@ static sums all_terms(const view *v) {
     return kind == NF_KIND_NT_XENT || kind == NF_KIND_LIFTED ? by_pairs(v) : by_rows(v);
 }
 
+/* ---- terms of single pairs ---------------------------------------------------------------------- */
+
+static real phi(const nf_loss *loss, int positive, const real *a, const real *b, size_t d) {
+    nf_loss metric = *loss;
+    metric.pos_metric = positive ? loss->pos_metric : loss->neg_metric;
+    const real t = softmax_reference_distance(&metric, a, b, d);
+    const real z = positive ? t - loss->pos_margin : loss->neg_margin - t;
+    const real own = positive ? loss->pos_weight : loss->neg_weight;
+    return own * powl(positive_part(z), positive ? loss->pos_exponent : loss->neg_exponent);
+}
+
+static real by_single_pairs(const target_problem *p, const real *x) {
+    const nf_reduction reduction = p->loss.reduction;
+    real sum[2] = {0, 0}, mass[2] = {0, 0}, active[2] = {0, 0}, pairs = 0, weights = 0, value = 0;
+    const view v = {p, NULL, NULL, NULL};
+    for (size_t i = 0; i < p->n; i++) {
+        for (size_t j = p->anchor != NULL ? 0 : i + 1; j < p->n && is_anchor(&v, i); j++) {
+            const real y = p->y[at(&v, i, j)];
+            const real weight = p->u[at(&v, i, j)] * (real)p->v[i] * (real)p->v[j];
+            if (!is_pair(&v, i, j)) continue;
+            pairs += 1;
+            weights += weight;
+            for (int s = 0; s < 2; s++) {
+                const real share = s == 1 ? y : 1 - y;
+                const real term =
+                    weight * share * phi(&p->loss, s, x + i * p->d, x + j * p->d, p->d);
+                sum[s] += term;
+                mass[s] += share;
+                active[s] += term > 0 ? share : 0;
+            }
+        }
+    }
+    for (int s = 0; s < 2; s++) {
+        const real by = reduction == NF_REDUCE_SUM             ? 1
+                        : reduction == NF_REDUCE_DIVISOR       ? (real)p->loss.divisor
+                        : reduction == NF_REDUCE_MEAN          ? pairs
+                        : reduction == NF_REDUCE_WEIGHTED_MEAN ? weights
+                        : reduction == NF_REDUCE_MEAN_SIDES    ? mass[s]
+                                                               : active[s];
+        value += by > 0 ? sum[s] / by : 0;
+    }
+    return p->loss.scale * value;
+}
+
+/* ---- reductions ---------------------------------------------------------------------------------- */
+
+static real reduce(const view *v, const sums *total) {
+    const target_problem *p = v->p;
+    real by = 1, value = total->value;
+    switch (p->loss.reduction) {
+    case NF_REDUCE_SUM:
+    case NF_REDUCE_MEAN_ANCHORS: break;
+    case NF_REDUCE_NONE:
+        value = 0;
+        for (size_t i = 0; i < p->n; i++) {
+            value += (p->upstream != NULL ? (real)p->upstream[i] : 1) * v->term[i];
+        }
+        break;
+    case NF_REDUCE_MEAN_NONZERO: by = total->active; break;
+    case NF_REDUCE_DIVISOR: by = p->loss.divisor; break;
+    case NF_REDUCE_WEIGHTED_MEAN: by = total->weights; break;
+    default: by = total->terms;
+    }
+    return by > 0 ? p->loss.scale * value / by : 0;
+}
+
 static real value_at(const target_problem *p, const real *x, const real *held, real *t) {
+    if (p->loss.kind == NF_KIND_CONTRASTIVE) return by_single_pairs(p, x);
     for (size_t i = 0; i < p->n; i++) {
         for (size_t j = 0; j < p->n; j++) {
             t[i * p->n + j] =
                 softmax_reference_distance(&p->loss, x + i * p->d, x + j * p->d, p->d);
         }
     }
-    const view v = {p, t, held != NULL ? held : t};
+    const view v = {p, t, held != NULL ? held : t, calloc(p->n + 1, sizeof(real))};
     const sums total = all_terms(&v);
-    real by = 1;
-    switch (p->loss.reduction) {
-    case NF_REDUCE_SUM:
-    case NF_REDUCE_MEAN_ANCHORS: break;
-    case NF_REDUCE_MEAN_NONZERO: by = total.active; break;
-    case NF_REDUCE_DIVISOR: by = p->loss.divisor; break;
-    case NF_REDUCE_WEIGHTED_MEAN: by = total.weights; break;
-    default: by = total.terms;
+    const real value = reduce(&v, &total);
+    for (size_t i = 0; p->terms != NULL && i < p->n; i++) {
+        p->terms[i] = (double)(p->loss.scale * v.term[i]);
     }
-    return by > 0 ? p->loss.scale * total.value / by : 0;
+    free(v.term);
+    return value;
 }
 
 static real *widen(const target_problem *p) {

@@ -1,5 +1,5 @@
-/* Losses of anchors under targets as plain loops in long double, written from their formulas; they share
- * nothing with the engine. */
+/* Losses under targets as plain loops in long double, written from their formulas; they share nothing with
+ * the engine. Two sets are one whose pairs within a set have no target, with one set's rows as anchors. */
 #ifndef NF_TEST_TARGET_REFERENCE_H
 #define NF_TEST_TARGET_REFERENCE_H
 
@@ -9,10 +9,13 @@ typedef struct target_problem {
     nf_loss loss;
     size_t n, d; /* at most 64 columns */
     const double *x;
-    const double *y; /* (n, n) targets, both triangles; -1: no pair */
-    const double *u; /* (n, n) weights of pairs */
-    const double *v; /* (n) weights of rows */
-    const int *in;   /* (n) whether the row is labelled */
+    const double *y;        /* (n, n) targets, both triangles; -1: no pair */
+    const double *u;        /* (n, n) weights of pairs */
+    const double *v;        /* (n) weights of rows */
+    const int *in;          /* (n) whether the row is labelled */
+    const int *anchor;      /* (n) whether terms start from the row; NULL: from all */
+    const double *upstream; /* (n) of reduction none; NULL: 1 */
+    double *terms;          /* (n) out: scale times the terms that start from each row; or NULL */
 } target_problem;
 
 long double target_reference(const target_problem *problem);

@@ -165,7 +165,8 @@ static double largest(const double *values, size_t count) {
 
 static void compare(nf_context *context, const nf_loss *loss, const problem *p, bool differences) {
     double got[MOST * D], want[MOST * D];
-    const target_problem oracle = {*loss, p->n, D, p->x, p->y, p->u, p->v, p->in};
+    const target_problem oracle = {
+        .loss = *loss, .n = p->n, .d = D, .x = p->x, .y = p->y, .u = p->u, .v = p->v, .in = p->in};
     const double value = (double)target_reference(&oracle);
     if (differences) target_reference_gradient(&oracle, want);
     for (int type = NF_FLOAT32; type <= NF_FLOAT64; type++) {
