@@ -336,6 +336,23 @@ NF_API NF_MUST_USE nf_status nf_loss_pairs(nf_context *context, const nf_loss *l
                                            nf_pairs pairs, const nf_pair_terms *extras,
                                            nf_loss_result *result, nf_matrix_out gradient);
 
+/* A list of triplets of rows, the offline form of the kinds triplet and margin. A triplet's rows differ;
+ * one listed twice counts twice. */
+typedef struct nf_triplet_list {
+    size_t count;
+    const int64_t *anchor, *positive, *negative; /* (count) row indices */
+} nf_triplet_list;
+
+/* A triplet list into one matrix x (n, d): miners' triplets and one's own. Kind triplet (`triplets` all:
+ * the list says which) and margin have a term for each triplet, and the reductions are over these
+ * (active_positive and active_negative count the listed ends that have a gradient). The contrastive
+ * family and kind user take each as the pairs (anchor, positive) and (anchor, negative): the value and
+ * gradient of nf_loss_pairs of those. Other kinds and reduction none are NF_ERR_ARG. An empty list has
+ * value 0 and gradient 0. Time O(count d), memory O(count). Errors as nf_loss_batch. */
+NF_API NF_MUST_USE nf_status nf_loss_triplets(nf_context *context, const nf_loss *loss, nf_matrix x,
+                                              nf_triplet_list triplets, nf_loss_result *result,
+                                              nf_matrix_out gradient);
+
 /* Row k of left with row k of right: left (n, d), right (n, d), same (n) of 0 and 1, weight (n) or
  * NULL. This is loss(x1, x2, y). Two gradients, each may have data NULL. */
 NF_API NF_MUST_USE nf_status nf_loss_rows(nf_context *context, const nf_loss *loss, nf_matrix left,

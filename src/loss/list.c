@@ -7,6 +7,7 @@
 #include "distance/pair_list.h"
 #include "loss/gradient.h"
 #include "loss/term.h"
+#include "loss/triplet_list.h"
 #include "loss/user.h"
 
 #define NF_LIST_CHUNK 1024 /* pairs of a task and of a partial sum */
@@ -15,6 +16,7 @@
 typedef struct nf_list_sums {
     double phi[2], distance[2], weight;
     uint64_t pairs[2], active[2], coincident;
+    uint64_t terms, active_terms; /* of triplets */
 } nf_list_sums;
 
 /* Rows of x and y as one side sees them. */
@@ -81,6 +83,29 @@ static void one_term(nf_list_state *state, size_t p, double t, nf_list_sums *sum
     sums->coincident += which == NF_NEGATIVE && t == 0 && metric != NF_DOT;
 }
 
+/* The triplets of `width` pairs from p on; the term of each is kept with its first pair. */
+static void triplet_terms(nf_list_state *state, size_t p, size_t width, const double *t,
+                          nf_list_sums *sums) {
+    const nf_loss *loss = state->job->loss;
+    for (size_t q = 0; q < width; q += 2) {
+        const nf_listed_triplet term = nf_triplet_listed(loss, t[q], t[q + 1]);
+        state->phi[p + q] = term.value;
+        state->phi[p + q + 1] = 0;
+        sums->phi[NF_POSITIVE] += term.value;
+        sums->terms++;
+        sums->active_terms += term.active;
+        for (int which = NF_NEGATIVE; which <= NF_POSITIVE; which++) {
+            const size_t end = which == NF_POSITIVE ? q : q + 1;
+            state->slope[p + end] = term.slope[which];
+            state->t[p + end] = t[end];
+            sums->distance[which] += t[end];
+            sums->pairs[which]++;
+            sums->active[which] += term.slope[which] != 0;
+        }
+        sums->coincident += t[q + 1] == 0 && loss->neg_metric != NF_DOT;
+    }
+}
+
 static void term_task(void *argument, size_t task, int worker) {
     nf_list_state *state = argument;
     const nf_list_job *job = state->job;
@@ -99,7 +124,8 @@ static void term_task(void *argument, size_t task, int worker) {
         if (!state->one_distance) {
             nf_pair_distances_of(&state->rows[1].pairs, i, j, width, scratch, t[1]);
         }
-        for (size_t q = 0; q < width; q++) {
+        if (job->triplets) triplet_terms(state, p, width, t[0], &sums);
+        for (size_t q = 0; q < width && !job->triplets; q++) {
             int which = state->one_distance || job->same[p + q] == 0 ? NF_NEGATIVE : NF_POSITIVE;
             one_term(state, p + q, t[which][q], &sums);
         }
@@ -118,6 +144,8 @@ static void add_chunks(nf_list_state *state, size_t chunks) {
         }
         state->total.weight += part->weight;
         state->total.coincident += part->coincident;
+        state->total.terms += part->terms;
+        state->total.active_terms += part->active_terms;
     }
 }
 
@@ -305,7 +333,9 @@ static nf_loss_result summarize(const nf_list_state *state) {
                              .positive_pairs = total->pairs[NF_POSITIVE],
                              .negative_pairs = total->pairs[NF_NEGATIVE],
                              .active_negative = total->active[NF_NEGATIVE],
-                             .coincident_negatives = total->coincident};
+                             .coincident_negatives = total->coincident,
+                             .terms = total->terms,
+                             .active_terms = total->active_terms};
     const nf_list_rows *rows = &state->rows[state->rows[0].unit ? 0 : 1];
     if (rows->unit) {
         result.zero_rows = rows->x.zero_rows + (state->job->within ? 0 : rows->y.zero_rows);
@@ -330,10 +360,11 @@ static nf_status check_finite_terms(nf_context *context, const nf_list_state *st
     if (isfinite(result->value)) return NF_OK;
     size_t p = 0;
     while (p + 1 < state->job->count && isfinite(state->phi[p])) p++;
+    const bool triplets = state->job->triplets;
     return nf_fail(context, NF_ERR_RANGE,
-                   "the loss is not finite (pair %zu): distances or margins reach a power the type "
+                   "the loss is not finite (%s %zu): distances or margins reach a power the type "
                    "cannot hold; scale the data down",
-                   p);
+                   triplets ? "triplet" : "pair", triplets ? p / 2 : p);
 }
 
 nf_status nf_list_run(nf_context *context, const nf_list_job *job, nf_loss_result *result) {
@@ -354,8 +385,13 @@ nf_status nf_list_run(nf_context *context, const nf_list_job *job, nf_loss_resul
     }
     if (status != NF_OK) return status;
     add_chunks(&state, chunks);
-    nf_reduction_scales(job->loss, state.total.pairs, state.total.active, state.total.weight,
-                        state.scale);
+    if (job->triplets) {
+        state.scale[NF_NEGATIVE] = state.scale[NF_POSITIVE] =
+            nf_triplet_list_scale(job->loss, state.total.terms, state.total.active_terms);
+    } else {
+        nf_reduction_scales(job->loss, state.total.pairs, state.total.active, state.total.weight,
+                            state.scale);
+    }
     nf_loss_result made = summarize(&state);
     status = check_finite_terms(context, &state, &made);
     if (status == NF_OK) status = run_gradients(context, &state, wake);

@@ -15,6 +15,9 @@ typedef struct nf_list_job {
     size_t count;
     const uint8_t *same;
     const double *weight; /* NULL: all 1 */
+    bool
+        triplets; /* pairs 2k and 2k + 1 are (anchor, positive) and (anchor, negative) of triplet k, one
+                      term together; for the kinds triplet and margin, without weights and extras */
     const nf_pair_terms *extras;
     nf_matrix_out gradient[2]; /* of x and y; data NULL: not wanted */
 } nf_list_job;

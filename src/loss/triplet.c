@@ -4,8 +4,7 @@
 
 #include "base/math.h"
 
-/* The term of a violation and its slope. */
-static double term_of(const nf_triplet_terms *loss, double violation, double *slope) {
+double nf_triplet_term(const nf_triplet_terms *loss, double violation, double *slope) {
     if (loss->smooth) return nf_softplus(violation, slope);
     *slope = violation > 0;
     return violation > 0 ? violation : 0;
@@ -16,7 +15,7 @@ static void add_triplet(const nf_triplet_terms *loss, const nf_anchor *anchor, s
                         nf_anchor_terms *out) {
     double slope;
     const double weight = nf_anchor_weight(anchor, p) * nf_anchor_weight(anchor, n);
-    double term = term_of(loss, (anchor->t[p] + loss->margin) - anchor->t[n], &slope);
+    double term = nf_triplet_term(loss, (anchor->t[p] + loss->margin) - anchor->t[n], &slope);
     out->value += weight * term;
     out->weight += weight;
     out->terms++;

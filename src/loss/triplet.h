@@ -10,6 +10,9 @@ typedef struct nf_triplet_terms {
     bool smooth;
 } nf_triplet_terms;
 
+/* The term of a violation and its slope. */
+double nf_triplet_term(const nf_triplet_terms *loss, double violation, double *slope);
+
 /* Functions of an anchor (nf_anchor_fn) with an nf_triplet_terms:
  *   all        every positive with every negative. Sorting and suffix sums: time O(m log P) and
  *              memory O(m); with `smooth` every triplet is visited: O(P m) time, O(m) memory
