@@ -7,6 +7,7 @@
 #define NEARFAR_TRAIN_H
 
 #include "nearfar/loss.h"
+#include "nearfar/mine.h"
 #include "nearfar/model.h"
 #include "nearfar/targets.h"
 
@@ -44,6 +45,10 @@ typedef struct nf_train_options {
     size_t memory_bank;       /* rows of earlier batches that a batch meets too (bank.h), with the
                                  embeddings of when they were last seen; not with sampled pairs, nor
                                  with NF_SAMPLE_ALL, whose batch is every row; default 0: none */
+    const nf_mine_options
+        *mine;                /* a miner between embedding and loss: each step's loss is that of the
+                                 pairs or triplets it finds in the batch (nf_loss_pairs,
+                                 nf_loss_triplets); below. NULL (default): none, all pairs */
     nf_learn_beta learn_beta; /* kind margin; starts from what an earlier run left in the model's
                                  metadata (train.beta), where there is none from loss.beta. Default
                                  none */
@@ -70,6 +75,18 @@ typedef struct nf_train_options {
 
 NF_API nf_train_options nf_train_defaults(void);
 
+/* A miner takes batches of labelled rows (sampling other than pairs, no targets, no memory bank), and
+ * losses that have terms of what it finds:
+ *
+ *   pair-margin, multi-similarity          kinds contrastive and user
+ *   batch-hard, easy-positive, semi-hard,  kinds triplet (`triplets` all) and margin (beta not learnt),
+ *   triplet-margin, distance-weighted      of each triplet; contrastive and user, of its two pairs
+ *
+ * Everything else is NF_ERR_ARG. The miner measures the embedding with its own metric, that of
+ * nf_mine_defaults unless changed. Its draws (distance-weighted) follow `seed` and the step; its own
+ * seed stays 0. A step whose batch has nothing to mine has loss 0 and gradient 0; the weights move by
+ * what the optimiser does on its own. Mining takes memory for what it finds at every step. */
+
 /* Sent once before training (epoch 0) and after each epoch. Loss, distances and active shares are
  * those of the epoch's batches; for epoch 0 of up to 1000 sampled pairs, half positive. */
 typedef struct nf_train_event {
@@ -82,9 +99,12 @@ typedef struct nf_train_event {
     int has_validation;
     double map_at_r, best_map_at_r; /* on the validation rows: now, and of the best weights */
     double beta;                    /* learnt boundary, of classes their mean; else 0 */
-    const char *warning; /* NULL, or sentences: margin more than 3 times above or below the typical
+    double mined;         /* with a miner: pairs or triplets found per step of the epoch; else 0 */
+    uint64_t empty_steps; /* of these steps those that found nothing */
+    const char *warning;  /* NULL, or sentences: margin more than 3 times above or below the typical
                             distance, labels that look reversed (AUC of sampled pairs before training
-                            below 0.5 by 3 standard errors), classes with one row, collapse; valid
+                            below 0.5 by 3 standard errors), classes with one row, collapse,
+                            a miner that found nothing in an epoch; valid
                             during the call */
 } nf_train_event;
 
@@ -105,6 +125,8 @@ typedef struct nf_train_report {
     double beta;             /* learnt boundary of the kept weights, of classes their mean, */
     double smallest_beta;    /* smallest */
     double largest_beta;     /* and largest; the metadata have them all. Else 0 */
+    uint64_t mined;          /* with a miner: pairs or triplets found in all steps, */
+    uint64_t empty_steps;    /* and steps that found nothing; else 0 */
     int collapsed;           /* mean distances of both sides shrank below 1e-3 of where they
                                    began */
 } nf_train_report;

@@ -42,6 +42,11 @@ nf_status nf_mine_between(nf_context *context, const nf_mine_sets *sets,
 nf_status nf_mine_run(nf_context *context, const nf_mine_job *job, const nf_mine_data *data,
                       nf_mined **mined) NF_MUST_USE;
 
+/* Refuses NULL and values outside their limits. */
+nf_status nf_mine_check(nf_context *context, const nf_mine_options *options) NF_MUST_USE;
+/* Whether a miner gives triplets, not pairs. */
+bool nf_mine_gives_triplets(nf_miner miner);
+
 /* Options of the distance-weighted miner: d is the dimension of the sphere's space, extra what an
  * anchor draws beyond one for each positive. */
 typedef struct nf_mine_weighted {

@@ -53,7 +53,11 @@ static nf_status check_weighted(nf_context *context, const nf_mine_options *opti
     return NF_OK;
 }
 
-static nf_status check_options(nf_context *context, const nf_mine_options *options) {
+bool nf_mine_gives_triplets(nf_miner miner) {
+    return miner != NF_MINE_PAIR_MARGIN && miner != NF_MINE_MULTI_SIMILARITY;
+}
+
+nf_status nf_mine_check(nf_context *context, const nf_mine_options *options) {
     if (options == NULL) {
         return nf_fail(context, NF_ERR_ARG,
                        "options is NULL: pass nf_mine_defaults(miner), changed as wanted");
@@ -61,6 +65,10 @@ static nf_status check_options(nf_context *context, const nf_mine_options *optio
     if (nf_miner_name(options->miner) == NULL) {
         return nf_fail(context, NF_ERR_ARG, "miner is %d: it must be an nf_miner value",
                        (int)options->miner);
+    }
+    if (nf_metric_name(options->metric) == NULL) {
+        return nf_fail(context, NF_ERR_ARG, "metric is %d: it must be an nf_metric value",
+                       (int)options->metric);
     }
     if (nf_violation_name(options->violation) == NULL) {
         return nf_fail(context, NF_ERR_ARG, "violation is %d: it must be an nf_violation value",
@@ -97,7 +105,7 @@ static nf_miner_fn function_of(nf_miner miner, bool within) {
 
 static nf_status mine(nf_context *context, const nf_mine_options *options, const nf_mine_data *data,
                       nf_mined **mined) {
-    nf_status status = check_options(context, options);
+    nf_status status = nf_mine_check(context, options);
     if (status != NF_OK) return status;
     nf_mine_options chosen = *options;
     if (chosen.miner == NF_MINE_SEMI_HARD) chosen.violation = NF_VIOLATION_SEMI_HARD;
@@ -107,8 +115,7 @@ static nf_status mine(nf_context *context, const nf_mine_options *options, const
                        .normalize = chosen.normalize,
                        .miner = function_of(chosen.miner, data->within),
                        .options = drawn ? (const void *)&weighted : (const void *)&chosen,
-                       .triplets = chosen.miner != NF_MINE_PAIR_MARGIN &&
-                                   chosen.miner != NF_MINE_MULTI_SIMILARITY};
+                       .triplets = nf_mine_gives_triplets(chosen.miner)};
     return nf_mine_run(context, &job, data, mined);
 }
 

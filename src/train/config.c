@@ -109,6 +109,31 @@ static void put_beta(writer *w, const nf_run *run) {
     put(w, "beta_labels", text);
 }
 
+/* The miner with what it takes. */
+static void put_miner(writer *w, const nf_mine_options *mine) {
+    if (mine == NULL) return;
+    const nf_miner miner = mine->miner;
+    put(w, "mine", nf_miner_name(miner));
+    put(w, "mine.metric", nf_metric_name(mine->metric));
+    put_count(w, "mine.normalize", mine->normalize != 0);
+    if (miner == NF_MINE_PAIR_MARGIN) {
+        put_double(w, "mine.pos_margin", mine->pos_margin);
+        put_double(w, "mine.neg_margin", mine->neg_margin);
+    }
+    if (miner == NF_MINE_MULTI_SIMILARITY) put_double(w, "mine.epsilon", mine->epsilon);
+    if (miner == NF_MINE_TRIPLET_MARGIN || miner == NF_MINE_SEMI_HARD) {
+        put_double(w, "mine.margin", mine->margin);
+    }
+    if (miner == NF_MINE_TRIPLET_MARGIN) {
+        put(w, "mine.violation", nf_violation_name(mine->violation));
+    }
+    if (miner == NF_MINE_DISTANCE_WEIGHTED) {
+        put_double(w, "mine.cutoff", mine->cutoff);
+        put_double(w, "mine.nonzero_loss_cutoff", mine->nonzero_loss_cutoff);
+        put_count(w, "mine.per_anchor", mine->per_anchor);
+    }
+}
+
 static void put_labels(writer *w, const nf_run *run) {
     const nf_train_options *o = &run->options;
     static const char *const sampling[] = {"m-per-class", "random", "all", "pairs"};
@@ -116,6 +141,7 @@ static void put_labels(writer *w, const nf_run *run) {
     if (o->sampling == NF_SAMPLE_M_PER_CLASS) put_count(w, "per_class", o->per_class);
     if (o->sampling == NF_SAMPLE_PAIRS) put_double(w, "positive_fraction", o->positive_fraction);
     if (o->memory_bank > 0) put_count(w, "memory_bank", o->memory_bank);
+    put_miner(w, o->mine);
     put_beta(w, run);
     put_double(w, "valid_fraction", o->valid_fraction);
     put_count(w, "patience", o->patience);

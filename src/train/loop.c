@@ -179,15 +179,17 @@ static nf_status diverged(nf_run *run, size_t epoch, const char *what) {
                    run->options.lr);
 }
 
-/* Triplet losses count active pairs from each end, of which a batch within itself has two. */
+/* Triplet losses count active pairs from each end, of which all pairs of a batch have two. */
 static uint64_t ends_of(const nf_run *run) {
     const nf_loss_kind kind = run->options.loss.kind;
     const bool triplets = kind == NF_KIND_TRIPLET || kind == NF_KIND_MARGIN;
-    return triplets && run->source.bank == NULL ? 2 : 1;
+    return triplets && run->source.bank == NULL && run->options.mine == NULL ? 2 : 1;
 }
 
-static void add_sums(nf_epoch_sums *sums, const nf_loss_result *result) {
+static void add_sums(nf_epoch_sums *sums, const nf_run *run, const nf_loss_result *result) {
     sums->steps++;
+    sums->mined += run->mined;
+    sums->empty_steps += run->options.mine != NULL && run->mined == 0;
     sums->loss += result->value;
     sums->positive += result->positive_pairs;
     sums->negative += result->negative_pairs;
@@ -221,9 +223,24 @@ static nf_status run_step(nf_run *run, size_t epoch, size_t step, nf_epoch_sums 
     if (!finite) return diverged(run, epoch, "a weight is not finite");
     if (!nf_optimizer_step_beta(run)) return diverged(run, epoch, "a beta is not finite");
     run->step++;
-    add_sums(sums, &result);
+    add_sums(sums, run, &result);
     nf_progress_add(context, 1);
     return nf_progress_status(context);
+}
+
+/* What the miner found in an epoch. */
+static void tell_mined(nf_run *run, const nf_epoch_sums *sums, nf_train_event *event) {
+    if (run->options.mine == NULL) return;
+    event->mined = (double)sums->mined / (double)sums->steps;
+    event->empty_steps = sums->empty_steps;
+    run->report.mined += sums->mined;
+    run->report.empty_steps += sums->empty_steps;
+    if (sums->mined > 0 || run->warned_empty) return;
+    run->warned_empty = true;
+    nf_warn(run,
+            "the miner %s found nothing in any step of epoch %zu: the loss is 0 and nothing is "
+            "learnt; widen its limits, or use larger batches or another miner.",
+            nf_miner_name(run->options.mine->miner), event->epoch);
 }
 
 static nf_status run_epoch(nf_run *run, size_t epoch) {
@@ -248,7 +265,8 @@ static nf_status run_epoch(nf_run *run, size_t epoch) {
     run->report.last_loss = event.loss;
     run->report.epochs_run = epoch;
     if (run->valid_rows == 0) run->report.best_epoch = epoch;
-    check_collapse(run, &event);
+    tell_mined(run, &sums, &event);
+    if (sums.positive > 0 && sums.negative > 0) check_collapse(run, &event);
     status = validate(run, &event);
     if (status == NF_ERR_RANGE)
         return diverged(run, epoch, "a validation row's embedding is not finite");

@@ -108,6 +108,7 @@ nf_status nf_train_options_check(nf_context *context, const nf_train_options *o,
     }
     if (status == NF_OK) status = check_enums(context, o);
     if (status == NF_OK) status = check_beta(context, o);
+    if (status == NF_OK) status = nf_mined_check(context, o, labels);
     if (status == NF_OK) status = check_sizes(context, o, labels);
     if (status == NF_OK) {
         status =

@@ -96,7 +96,9 @@ static nf_status plan_batches(nf_run *run) {
     s->capacity = nf_min_size(s->rows, largest + spare);
     s->begin_epoch = begin_batches;
     s->load = load_batch;
-    s->loss = s->targets != NULL ? nf_source_targets_loss : loss_batch;
+    s->loss = s->targets != NULL          ? nf_source_targets_loss
+              : run->options.mine != NULL ? nf_source_mined_loss
+                                          : loss_batch;
     if (run->options.memory_bank > 0) status = plan_bank(run);
     if (status == NF_OK && run->options.learn_beta != NF_LEARN_BETA_NONE) {
         status = nf_beta_begin(run);

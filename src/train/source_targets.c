@@ -14,6 +14,11 @@ static nf_status check_options(nf_run *run) {
                        "targets go with batches: use sampling %s without a memory bank",
                        run->source.own_positives ? "random or all" : "m-per-class, random or all");
     }
+    if (o->mine != NULL) {
+        return nf_fail(run->context, NF_ERR_ARG,
+                       "mine is %s: a miner looks at labels alone; use none with targets",
+                       nf_miner_name(o->mine->miner));
+    }
     if (o->learn_beta != NF_LEARN_BETA_NONE) {
         return nf_fail(run->context, NF_ERR_ARG,
                        "learn_beta is set: the boundary is learnt from labels alone; use none with "

@@ -63,6 +63,7 @@ typedef struct nf_learnt_beta {
 typedef struct nf_epoch_sums {
     double loss, positive_distance, negative_distance;
     uint64_t steps, positive, negative, active_positive, active_negative;
+    uint64_t mined, empty_steps;
 } nf_epoch_sums;
 
 struct nf_run {
@@ -79,6 +80,8 @@ struct nf_run {
     float *moment[2]; /* SGD uses the first */
     double power[2];  /* beta^t of Adam */
     nf_learnt_beta beta;
+    size_t mined; /* pairs or triplets of this step, with a miner */
+    bool warned_empty;
     const int64_t *class_label; /* label of the class numbers that nf_source_labels is given */
     uint64_t step, total_steps;
     size_t rows; /* of this step */
@@ -142,6 +145,14 @@ nf_status nf_source_loss_pairs(nf_run *run, nf_loss_result *result) NF_MUST_USE;
 /* Up to NF_DIAGNOSE_SIDE pairs of each side of the source. */
 nf_status nf_source_sample(nf_run *run, nf_sample *sample) NF_MUST_USE;
 void nf_source_free(nf_run *run);
+
+/* ---- mine.c --------------------------------------------------------------------------------- */
+
+/* What a miner goes with. */
+nf_status nf_mined_check(nf_context *context, const nf_train_options *options,
+                         bool labels) NF_MUST_USE;
+/* The loss of what the miner finds in the batch of labelled rows; run->mined is how much that is. */
+nf_status nf_source_mined_loss(nf_run *run, nf_loss_result *result) NF_MUST_USE;
 
 /* ---- optimizer.c ---------------------------------------------------------------------------- */
 
