@@ -24,12 +24,11 @@ nf_listed_triplet nf_triplet_listed(const nf_loss *loss, double positive, double
     if (loss->kind == NF_KIND_MARGIN) return margin_term(loss, positive, negative);
     const nf_triplet_terms terms = {loss->neg_margin, loss->smooth != 0};
     double slope;
-    const double value =
-        nf_triplet_term(&terms, (positive + terms.margin) - negative, &slope);
-    return (nf_listed_triplet){.value = loss->scale * value,
-                               .slope = {[NF_POSITIVE] = loss->scale * slope,
-                                         [NF_NEGATIVE] = -loss->scale * slope},
-                               .active = value > 0};
+    const double value = nf_triplet_term(&terms, (positive + terms.margin) - negative, &slope);
+    return (nf_listed_triplet){
+        .value = loss->scale * value,
+        .slope = {[NF_POSITIVE] = loss->scale * slope, [NF_NEGATIVE] = -loss->scale * slope},
+        .active = value > 0};
 }
 
 double nf_triplet_list_scale(const nf_loss *loss, uint64_t terms, uint64_t active_terms) {

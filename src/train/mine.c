@@ -30,8 +30,8 @@ static nf_status check_loss(nf_context *context, const nf_train_options *o) {
     }
     if (loss->triplets == NF_TRIPLETS_ALL) return NF_OK;
     return nf_fail(context, NF_ERR_ARG,
-                   "mine is %s and loss.triplets %s: both choose triplets; use triplets all",
-                   miner, nf_triplets_name(loss->triplets));
+                   "mine is %s and loss.triplets %s: both choose triplets; use triplets all", miner,
+                   nf_triplets_name(loss->triplets));
 }
 
 nf_status nf_mined_check(nf_context *context, const nf_train_options *o, bool labels) {

@@ -94,9 +94,9 @@ static void run_oracle(oracle *self) {
                           .per_class = self->o->per_class,
                           .seed = self->o->seed};
     nf_partition *partition;
-    assert_ok(self->context, nf_partition_create(
-                                 self->context,
-                                 (nf_labels){self->data->labels, self->data->n, 0}, &partition));
+    assert_ok(self->context,
+              nf_partition_create(self->context, (nf_labels){self->data->labels, self->data->n, 0},
+                                  &partition));
     for (b.epoch = 1; b.epoch <= EPOCHS; b.epoch++) {
         nf_batches *batches;
         assert_ok(self->context, nf_batches_create(self->context, partition, &b, &batches));
@@ -170,14 +170,71 @@ static void steps_are_those_of_miner_and_list_loss(void **state) {
     nf_context_free(context);
 }
 
+/* ---- quality ---------------------------------------------------------------------------------- */
+
+static nf_matrix rows_of(const nf_table *t) {
+    return nf_matrix_f32(t->x->data, t->x->shape[0], t->x->shape[1]);
+}
+
+static nf_labels labels_of(const nf_table *t) {
+    return (nf_labels){t->labels->data, t->labels->count, 0};
+}
+
+static double digits_map(nf_context *context, nf_matrix x, const nf_table *table) {
+    nf_eval_options options = nf_eval_defaults();
+    options.verification = 0;
+    options.distance.normalize = 1;
+    nf_eval_result result;
+    assert_ok(context, nf_eval(context, &options, x, labels_of(table), &result));
+    return result.map_at_r;
+}
+
+/* Held-out digits, every miner: mined training retrieves better than the raw rows. */
+static void every_miner_beats_the_raw_digits(void **state) {
+    (void)state;
+    nf_context *context = test_context(0);
+    nf_table *train, *test;
+    assert_ok(context, nf_digits_load(context, NF_DIGITS_TRAIN, &train));
+    assert_ok(context, nf_digits_load(context, NF_DIGITS_TEST, &test));
+    const double raw = digits_map(context, rows_of(test), test);
+    float *y = malloc(test->x->shape[0] * 16 * sizeof *y);
+    for (int miner = 0; nf_miner_name((nf_miner)miner) != NULL; miner++) {
+        const nf_mine_options mine = nf_mine_defaults((nf_miner)miner);
+        nf_train_options o = nf_train_defaults();
+        assert_ok(
+            context,
+            nf_loss_preset(context, gives_triplets((nf_miner)miner) ? "triplet" : "pml", &o.loss));
+        o.mine = &mine;
+        o.epochs = 12;
+        nf_model_options mo = nf_model_defaults();
+        mo.inputs = train->x->shape[1];
+        mo.outputs = 16;
+        nf_model *model;
+        nf_train_report report;
+        const nf_train_data d = {.x = rows_of(train), .labels = labels_of(train)};
+        assert_ok(context, nf_model_create(context, &mo, &model));
+        assert_ok(context, nf_train(context, model, &d, &o, NULL, NULL, &report));
+        const nf_matrix_out out = nf_matrix_out_f32(y, test->x->shape[0], 16);
+        assert_ok(context, nf_model_embed(context, model, rows_of(test), out));
+        assert_true(digits_map(context, nf_matrix_f32(y, test->x->shape[0], 16), test) >
+                    raw + 0.03);
+        assert_int_equal(report.empty_steps, 0);
+        nf_model_free(context, model);
+    }
+    free(y);
+    nf_table_free(context, train);
+    nf_table_free(context, test);
+    nf_context_free(context);
+}
+
 /* ---- bits and seeds --------------------------------------------------------------------------- */
 
 static void train_into(int threads, nf_isa isa, uint64_t seed, nf_miner miner, float *weights) {
     nf_context *context = test_context_isa(threads, isa);
     const nf_mine_options mine = nf_mine_defaults(miner);
     dataset data = make_data(6, 400, CLASSES);
-    nf_train_options o = options_of(context, gives_triplets(miner) ? "triplet" : "weston",
-                                    NF_SAMPLE_RANDOM, &mine);
+    nf_train_options o =
+        options_of(context, gives_triplets(miner) ? "triplet" : "weston", NF_SAMPLE_RANDOM, &mine);
     const nf_train_data d = view(&data);
     o.batch_size = 200;
     o.optimizer = NF_ADAM;
@@ -304,17 +361,18 @@ static void misuse_is_named(void **state) {
     double weight[ROWS];
     nf_targets targets = {.row_weight = weight};
     for (size_t r = 0; r < ROWS; r++) weight[r] = 1;
-#define REFUSED(loss, which, change, text)                                                         \
-    do {                                                                                           \
-        mine = nf_mine_defaults(which);                                                            \
-        o = options_of(context, loss, NF_SAMPLE_RANDOM, &mine);                                    \
-        change;                                                                                    \
-        assert_fails(context, nf_train(context, model, &d, &o, NULL, NULL, NULL), NF_ERR_ARG,      \
-                     text);                                                                        \
+#define REFUSED(loss, which, change, text)                                                    \
+    do {                                                                                      \
+        mine = nf_mine_defaults(which);                                                       \
+        o = options_of(context, loss, NF_SAMPLE_RANDOM, &mine);                               \
+        change;                                                                               \
+        assert_fails(context, nf_train(context, model, &d, &o, NULL, NULL, NULL), NF_ERR_ARG, \
+                     text);                                                                   \
     } while (0)
     REFUSED("supcon", NF_MINE_BATCH_HARD, (void)0,
             "mine is batch-hard: a loss of kind supcon compares all pairs of a row");
-    REFUSED("multi-similarity", NF_MINE_MULTI_SIMILARITY, (void)0, "use a loss of kind contrastive");
+    REFUSED("multi-similarity", NF_MINE_MULTI_SIMILARITY, (void)0,
+            "use a loss of kind contrastive");
     REFUSED("triplet", NF_MINE_MULTI_SIMILARITY, (void)0, "needs triplets");
     REFUSED("margin", NF_MINE_PAIR_MARGIN, (void)0, "use a miner such as batch-hard");
     REFUSED("tfa-hard", NF_MINE_SEMI_HARD, (void)0, "use triplets all");
@@ -382,6 +440,7 @@ static void every_allocation_may_fail(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steps_are_those_of_miner_and_list_loss),
+        cmocka_unit_test(every_miner_beats_the_raw_digits),
         cmocka_unit_test(bits_do_not_depend_on_threads_or_instruction_set),
         cmocka_unit_test(draws_follow_seed_and_step),
         cmocka_unit_test(empty_steps_have_no_loss_and_are_told_once),
