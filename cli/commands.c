@@ -19,12 +19,16 @@ const cli_command cli_commands[] = {
            "two hidden layers"},
           {"nearfar train iris.csv --labels :species --loss hinge --margin 4 -o iris.safetensors",
            "a CSV with its own column of labels"},
+          {"nearfar train digits --loss triplet --mine semi-hard -o model.safetensors",
+           "the triplets that a miner finds in every batch"},
           {"nearfar train --left l.npy --right r.npy --same s.npy --no-bias -o w.safetensors",
            "y = W x from pairs made beforehand"}},
      .details =
          "DATA is .npy, .npz (or file.npz:member), CSV or TSV, svmlight or IDX, each also gzipped; "
          "'digits', 'digits-train' and 'digits-test' are the bundled set and its two halves.\n"
-         "Every step takes a batch and the loss over all pairs inside it. The weights that are "
+         "Every step takes a batch and the loss over all pairs inside it, or with --mine over what "
+         "a miner finds there; its options that the loss has too are called --mine-margin and so "
+         "on. A step with nothing to mine has loss 0 and is counted. The weights that are "
          "best on the validation rows (MAP@R) are kept. The same seed gives the same bytes of the "
          "model for any number of threads. Interrupted training (Ctrl-C) saves the best model so "
          "far and exits with 130.",

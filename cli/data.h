@@ -51,6 +51,12 @@ int cli_resolve_loss(cli *app, nf_reduction base, nf_loss *loss);
 void cli_json_loss(json_t *object, const nf_loss *loss);
 const char *cli_loss_name(const cli *app);
 
+/* Options of train --mine: whether there is one, they fit together, and what they ask for. */
+bool cli_trains_mined(const cli *app);
+int cli_check_miner(cli *app);
+nf_mine_options cli_miner_options(const cli *app);
+void cli_json_miner(json_t *object, const nf_mine_options *options);
+
 /* Options of pairs --mine: they fit together. */
 int cli_check_mining(cli *app);
 /* Whether a seed changes what is mined. */

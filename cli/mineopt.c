@@ -1,9 +1,31 @@
-/* Options of nearfar pairs --mine, and the call they ask for. */
+/* Options of nearfar pairs --mine and train --mine, and the call that the first asks for. */
 #include "data.h"
 
-/* What --mine names: hard, then the miners of the library. */
+/* An option of mining where it has another name in train, whose loss has margins and a metric too. */
+static cli_option_id here(const cli *app, cli_option_id id) {
+    if (app->command->bit != ON_TRAIN) return id;
+    switch (id) {
+    case OPT_MINE: return OPT_MINER;
+    case OPT_MINE_METRIC: return OPT_MINER_METRIC;
+    case OPT_MINE_NORMALIZE: return OPT_MINER_NORMALIZE;
+    case OPT_MINE_NO_NORMALIZE: return OPT_MINER_NO_NORMALIZE;
+    case OPT_MINE_POS_MARGIN: return OPT_MINER_POS_MARGIN;
+    case OPT_MINE_NEG_MARGIN: return OPT_MINER_NEG_MARGIN;
+    case OPT_MINE_MARGIN: return OPT_MINER_MARGIN;
+    default: return id;
+    }
+}
+
+static bool given(const cli *app, cli_option_id id) { return cli_given(app, here(app, id)); }
+static const cli_value *get(const cli *app, cli_option_id id) {
+    return cli_get(app, here(app, id));
+}
+
+/* What --mine names: hard, which train does not know, then the miners of the library. */
 enum { HARD = 0 };
-static size_t choice(const cli *app) { return cli_get(app, OPT_MINE)->choice; }
+static size_t choice(const cli *app) {
+    return get(app, OPT_MINE)->choice + (app->command->bit == ON_TRAIN);
+}
 static nf_miner miner_of(const cli *app) { return (nf_miner)(choice(app) - 1); }
 
 #define OF_HARD (1u << HARD)
@@ -40,7 +62,7 @@ static const struct {
               {OPT_PER_ANCHOR, OF(DISTANCE_WEIGHTED)}};
 
 static void read_number(const cli *app, cli_option_id id, double *number) {
-    if (cli_given(app, id)) *number = cli_get(app, id)->number;
+    if (given(app, id)) *number = get(app, id)->number;
 }
 
 static void read_size(const cli *app, cli_option_id id, size_t *size) {
@@ -48,11 +70,9 @@ static void read_size(const cli *app, cli_option_id id, size_t *size) {
 }
 
 static void read_rows(const cli *app, nf_metric *metric, int *normalize) {
-    if (cli_given(app, OPT_MINE_METRIC)) {
-        *metric = (nf_metric)cli_get(app, OPT_MINE_METRIC)->choice;
-    }
-    if (cli_given(app, OPT_MINE_NORMALIZE)) *normalize = 1;
-    if (cli_given(app, OPT_MINE_NO_NORMALIZE)) *normalize = 0;
+    if (given(app, OPT_MINE_METRIC)) *metric = (nf_metric)get(app, OPT_MINE_METRIC)->choice;
+    if (given(app, OPT_MINE_NORMALIZE)) *normalize = 1;
+    if (given(app, OPT_MINE_NO_NORMALIZE)) *normalize = 0;
 }
 
 static nf_mine_hard_options hard_options(const cli *app) {
@@ -71,7 +91,8 @@ static nf_mine_hard_options hard_options(const cli *app) {
     return options;
 }
 
-static nf_mine_options miner_options(const cli *app) {
+/* Without the seed, which in train is that of everything random. */
+nf_mine_options cli_miner_options(const cli *app) {
     nf_mine_options options = nf_mine_defaults(miner_of(app));
     read_rows(app, &options.metric, &options.normalize);
     read_number(app, OPT_MINE_POS_MARGIN, &options.pos_margin);
@@ -84,28 +105,54 @@ static nf_mine_options miner_options(const cli *app) {
     if (cli_given(app, OPT_VIOLATION)) {
         options.violation = (nf_violation)cli_get(app, OPT_VIOLATION)->choice;
     }
-    if (cli_given(app, OPT_SEED)) options.seed = cli_get(app, OPT_SEED)->integer;
     return options;
+}
+
+void cli_json_miner(json_t *object, const nf_mine_options *options) {
+    const nf_miner miner = options->miner;
+    cli_json_text(object, "miner", nf_miner_name(miner));
+    cli_json_text(object, "metric", nf_metric_name(options->metric));
+    cli_json_flag(object, "normalize", options->normalize != 0);
+    if (miner == NF_MINE_PAIR_MARGIN) {
+        cli_json_number(object, "pos_margin", options->pos_margin);
+        cli_json_number(object, "neg_margin", options->neg_margin);
+    }
+    if (miner == NF_MINE_MULTI_SIMILARITY) cli_json_number(object, "epsilon", options->epsilon);
+    if (miner == NF_MINE_TRIPLET_MARGIN || miner == NF_MINE_SEMI_HARD) {
+        cli_json_number(object, "margin", options->margin);
+        cli_json_text(object, "violation", nf_violation_name(options->violation));
+    }
+    if (miner == NF_MINE_DISTANCE_WEIGHTED) {
+        cli_json_number(object, "cutoff", options->cutoff);
+        cli_json_number(object, "nonzero_loss_cutoff", options->nonzero_loss_cutoff);
+        cli_json_count(object, "per_anchor", options->per_anchor);
+    }
 }
 
 /* ---- usage ---- */
 
 static int check_options(cli *app) {
     for (size_t i = 0; i < sizeof mining / sizeof *mining; i++) {
-        if (!cli_given(app, mining[i].option)) continue;
-        const char *name = cli_options[mining[i].option].name;
-        if (!cli_given(app, OPT_MINE)) {
+        if (!given(app, mining[i].option)) continue;
+        const char *name = cli_options[here(app, mining[i].option)].name;
+        if (!given(app, OPT_MINE)) {
             return cli_fail(app, CLI_USAGE, "--%s goes with --mine, which is missing", name);
         }
         if ((mining[i].takes >> choice(app) & 1) != 0) continue;
         return cli_fail(app, CLI_USAGE, "--%s does not go with --mine %s", name,
-                        cli_get(app, OPT_MINE)->text);
+                        get(app, OPT_MINE)->text);
     }
-    if (cli_given(app, OPT_MINE_NORMALIZE) && cli_given(app, OPT_MINE_NO_NORMALIZE)) {
-        return cli_fail(app, CLI_USAGE, "--normalize and --no-normalize exclude each other");
+    if (given(app, OPT_MINE_NORMALIZE) && given(app, OPT_MINE_NO_NORMALIZE)) {
+        return cli_fail(app, CLI_USAGE, "--%s and --%s exclude each other",
+                        cli_options[here(app, OPT_MINE_NORMALIZE)].name,
+                        cli_options[here(app, OPT_MINE_NO_NORMALIZE)].name);
     }
-    return cli_check_reference(app);
+    return CLI_OK;
 }
+
+bool cli_trains_mined(const cli *app) { return cli_given(app, OPT_MINER); }
+
+int cli_check_miner(cli *app) { return check_options(app); }
 
 static int check_range(cli *app) {
     const nf_mine_hard_options options = hard_options(app);
@@ -119,6 +166,7 @@ static int check_range(cli *app) {
 
 int cli_check_mining(cli *app) {
     int code = check_options(app);
+    if (code == CLI_OK) code = cli_check_reference(app);
     if (code != CLI_OK || !cli_given(app, OPT_MINE)) return code;
     if (cli_given(app, OPT_ALL_PAIRS) || cli_given(app, OPT_COUNT)) {
         return cli_fail(app, CLI_USAGE, "--mine and --%s exclude each other: keep one",
@@ -165,7 +213,8 @@ nf_status cli_mine(const cli *app, const cli_rows *data, const cli_rows *referen
         return both ? nf_mine_hard_reference(app->context, &hard, &sets, mined)
                     : nf_mine_hard(app->context, &hard, data->x, data->labels, mined);
     }
-    const nf_mine_options options = miner_options(app);
+    nf_mine_options options = cli_miner_options(app);
+    if (cli_given(app, OPT_SEED)) options.seed = cli_get(app, OPT_SEED)->integer;
     return both ? nf_mine_reference(app->context, &options, &sets, mined)
                 : nf_mine(app->context, &options, data->x, data->labels, mined);
 }

@@ -32,6 +32,8 @@ static const char *choice_mine(size_t i) {
     return i == 0 ? "hard" : nf_miner_name((nf_miner)(i - 1));
 }
 
+static const char *choice_miner(size_t i) { return nf_miner_name((nf_miner)i); }
+
 static const char *choice_violation(size_t i) { return nf_violation_name((nf_violation)i); }
 
 static const char *choice_reduction(size_t i) { return nf_reduction_name((nf_reduction)i); }
@@ -69,9 +71,12 @@ void cli_option_default(cli_option_id id, char *buffer, size_t size) {
         break;
     case OPT_MINE_K: snprintf(buffer, size, "%zu", mine.negatives); break;
     case OPT_MINE_POSITIVES: snprintf(buffer, size, "%zu", mine.positives); break;
+    case OPT_MINER_POS_MARGIN:
     case OPT_MINE_POS_MARGIN: snprintf(buffer, size, "%g", miner.pos_margin); break;
+    case OPT_MINER_NEG_MARGIN:
     case OPT_MINE_NEG_MARGIN: snprintf(buffer, size, "%g", miner.neg_margin); break;
     case OPT_MINE_EPSILON: snprintf(buffer, size, "%g", miner.epsilon); break;
+    case OPT_MINER_MARGIN:
     case OPT_MINE_MARGIN: snprintf(buffer, size, "%g", miner.margin); break;
     case OPT_VIOLATION: snprintf(buffer, size, "%s", nf_violation_name(miner.violation)); break;
     case OPT_CUTOFF: snprintf(buffer, size, "%g", miner.cutoff); break;

@@ -367,6 +367,19 @@ static int run(cli *app, job *work) {
     return code == CLI_OK ? print_summary(work, all || listed) : code;
 }
 
+/* The forms of the result that go with what is asked for. */
+static int need_output(cli *app, bool listed) {
+    if (cli_writes_triplets(app)) {
+        return cli_fail(app, CLI_USAGE,
+                        "pairs --mine %s needs -o FILE.npy (or FILE.npz) for its triplets, or "
+                        "--as pairs with -o, or with --left, --right and --same",
+                        cli_get(app, OPT_MINE)->text);
+    }
+    return cli_fail(app, CLI_USAGE,
+                    "pairs needs -o FILE.npy%s, or --left, --right and --same, for the result",
+                    listed ? " (or FILE.npz)" : "");
+}
+
 static int check_usage(cli *app) {
     bool all = cli_given(app, OPT_ALL_PAIRS), sample = cli_given(app, OPT_COUNT);
     bool listed = sample || cli_given(app, OPT_MINE);
@@ -384,10 +397,7 @@ static int check_usage(cli *app) {
                         "both, -n N to draw some, or --mine HOW");
     }
     if ((all || listed) && !output && !gather && !cli_given(app, OPT_SAME_OUT)) {
-        return cli_fail(app, CLI_USAGE,
-                        "pairs needs -o FILE.npy%s, or --left, --right and --same, "
-                        "for the result",
-                        listed ? " (or FILE.npz)" : "");
+        return need_output(app, listed);
     }
     if (gather && !cli_given(app, OPT_GATHER)) {
         return cli_fail(app, CLI_USAGE,

@@ -77,6 +77,21 @@ static nf_status fit(cli *app, job *work) {
 
 /* ---- results ---- */
 
+static double per_step(const nf_train_report *report) {
+    return report->steps > 0 ? (double)report->mined / (double)report->steps : 0;
+}
+
+static void print_mined(cli *app, const job *work) {
+    const nf_train_report *report = &work->report;
+    const nf_mine_options *mine = work->settings.options.mine;
+    if (mine == NULL) return;
+    const bool pairs =
+        mine->miner == NF_MINE_PAIR_MARGIN || mine->miner == NF_MINE_MULTI_SIMILARITY;
+    cli_row(app, "mined", "%.1f %s per step by %s, nothing in %llu of %llu steps", per_step(report),
+            pairs ? "pairs" : "triplets", nf_miner_name(mine->miner),
+            (unsigned long long)report->empty_steps, (unsigned long long)report->steps);
+}
+
 static int print_json(cli *app, job *work) {
     const nf_train_report *report = &work->report;
     json_t *document = cli_json_document();
@@ -103,6 +118,11 @@ static int print_json(cli *app, job *work) {
         cli_json_text(document, "suggested_margin", NULL);
     }
     cli_json_flag(document, "collapsed", report->collapsed != 0);
+    if (work->settings.options.mine != NULL) {
+        cli_json_count(document, "mined", report->mined);
+        cli_json_number(document, "mined_per_step", per_step(report));
+        cli_json_count(document, "empty_steps", report->empty_steps);
+    }
     if (work->settings.options.learn_beta != NF_LEARN_BETA_NONE) {
         cli_json_number(document, "beta", report->beta);
         cli_json_number(document, "smallest_beta", report->smallest_beta);
@@ -135,6 +155,7 @@ static int print_table(cli *app, job *work) {
         cli_row(app, "MAP@R", "%.4f on the validation rows, best at epoch %zu", report->map_at_r,
                 report->best_epoch);
     }
+    print_mined(app, work);
     if (work->settings.options.learn_beta == NF_LEARN_BETA_GLOBAL) {
         cli_row(app, "beta", "%.6g", report->beta);
     } else if (work->settings.options.learn_beta == NF_LEARN_BETA_CLASS) {

@@ -10,7 +10,8 @@ typedef struct cli_training {
     bool all_rows;   /* --batch-size all */
     nf_model_options model;
     nf_train_options options;
-    size_t epoch; /* last finished */
+    nf_mine_options mine; /* what options.mine points to, if it does */
+    size_t epoch;         /* last finished */
 } cli_training;
 
 /* Options that do not go together are refused; the rest fill model and options. */

@@ -48,6 +48,10 @@ static void read_training(const cli *app, cli_training *training) {
     if (cli_given(app, OPT_LEARN_BETA)) {
         options->learn_beta = (nf_learn_beta)(cli_get(app, OPT_LEARN_BETA)->choice + 1);
     }
+    if (cli_trains_mined(app)) {
+        training->mine = cli_miner_options(app);
+        options->mine = &training->mine;
+    }
     options->beta_lr = number_option(app, OPT_BETA_LR, options->beta_lr);
     options->nu = number_option(app, OPT_NU, options->nu);
     options->epochs = size_option(app, OPT_EPOCHS, options->epochs);
@@ -77,10 +81,10 @@ static int refuse(cli *app, const cli_option_id *ids, size_t count, const char *
 
 static int check_source(cli *app, bool from_pairs) {
     static const cli_option_id labelled[] = {
-        OPT_LABELS,         OPT_UNLABELLED,  OPT_VALID,        OPT_VALID_LABELS,
-        OPT_VALID_FRACTION, OPT_PATIENCE,    OPT_SAMPLING,     OPT_PER_CLASS,
-        OPT_STEP_FRACTION,  OPT_MEMORY_BANK, OPT_LEARN_BETA,   OPT_LABEL_SETS,
-        OPT_SOFT,           OPT_ROW_WEIGHTS, OPT_PAIR_WEIGHTS, OPT_GROUPS};
+        OPT_LABELS,     OPT_UNLABELLED, OPT_VALID,     OPT_VALID_LABELS,  OPT_VALID_FRACTION,
+        OPT_PATIENCE,   OPT_SAMPLING,   OPT_PER_CLASS, OPT_STEP_FRACTION, OPT_MEMORY_BANK,
+        OPT_LEARN_BETA, OPT_LABEL_SETS, OPT_SOFT,      OPT_ROW_WEIGHTS,   OPT_PAIR_WEIGHTS,
+        OPT_GROUPS,     OPT_MINER};
     static const cli_option_id paired[] = {OPT_WEIGHTS, OPT_SAME_ENCODING};
     if (!from_pairs && app->args.operands == 0) {
         return cli_fail(app, CLI_USAGE,
@@ -155,6 +159,48 @@ static int check_combinations(cli *app, const cli_training *training) {
     return code;
 }
 
+/* A miner looks at batches of labelled rows and leaves lists, which not every loss has terms for. */
+static int check_miner(cli *app, const cli_training *training) {
+    static const cli_option_id others[] = {OPT_MEMORY_BANK, OPT_LEARN_BETA,  OPT_LABEL_SETS,
+                                           OPT_SOFT,        OPT_ROW_WEIGHTS, OPT_PAIR_WEIGHTS,
+                                           OPT_GROUPS};
+    int code = cli_check_miner(app);
+    if (code != CLI_OK || !cli_trains_mined(app)) return code;
+    if (training->options.sampling == NF_SAMPLE_PAIRS) {
+        return cli_fail(app, CLI_USAGE,
+                        "--sampling pairs draws the pairs of a step: --mine looks for them in the "
+                        "batches of the other samplings");
+    }
+    return refuse(app, others, sizeof others / sizeof *others,
+                  "does not go with --mine: a miner looks at the labels of the batch alone");
+}
+
+static int check_mined_loss(cli *app, const nf_train_options *options) {
+    const nf_loss *loss = &options->loss;
+    const bool of_triplets = loss->kind == NF_KIND_TRIPLET || loss->kind == NF_KIND_MARGIN;
+    if (options->mine == NULL || loss->kind == NF_KIND_CONTRASTIVE) return CLI_OK;
+    const nf_miner miner = options->mine->miner;
+    const char *name = nf_miner_name(miner);
+    const bool pairs = miner == NF_MINE_PAIR_MARGIN || miner == NF_MINE_MULTI_SIMILARITY;
+    if (!of_triplets) {
+        return cli_fail(app, CLI_USAGE,
+                        "--loss %s compares all pairs of a row with each other and has no terms "
+                        "for those of --mine %s: leave --mine out, or use a loss such as pml%s",
+                        cli_loss_name(app), name, pairs ? "" : ", triplet or margin");
+    }
+    if (pairs) {
+        return cli_fail(app, CLI_USAGE,
+                        "--mine %s finds pairs and --loss %s needs triplets: use a miner such as "
+                        "batch-hard or semi-hard, or a loss such as pml",
+                        name, cli_loss_name(app));
+    }
+    if (loss->triplets == NF_TRIPLETS_ALL) return CLI_OK;
+    return cli_fail(app, CLI_USAGE,
+                    "--mine %s and the loss's --triplets %s both choose triplets: keep one; "
+                    "--triplets all takes those of the miner",
+                    name, nf_triplets_name(loss->triplets));
+}
+
 /* Targets are of the rows of a batch; without labels nothing can be held out by class. */
 static int check_targets(cli *app, const cli_training *training) {
     static const cli_option_id share[] = {OPT_VALID_FRACTION, OPT_UNLABELLED};
@@ -203,6 +249,7 @@ int cli_train_settings(cli *app, cli_training *training) {
     read_model(app, &training->model);
     read_training(app, training);
     code = check_combinations(app, training);
+    if (code == CLI_OK) code = check_miner(app, training);
     if (code == CLI_OK) code = check_targets(app, training);
     if (code == CLI_OK) {
         const nf_loss base = training->options.loss;
@@ -227,6 +274,7 @@ int cli_train_settings(cli *app, cli_training *training) {
         code = cli_fail(app, CLI_USAGE, "--learn-beta goes with --loss margin, not with %s",
                         cli_loss_name(app));
     }
+    if (code == CLI_OK) code = check_mined_loss(app, &training->options);
     if (code == CLI_OK && training->options.loss.reduction == NF_REDUCE_NONE) {
         code = cli_fail(app, CLI_USAGE,
                         "--reduction none keeps one term per pair: training needs "
@@ -266,6 +314,13 @@ json_t *cli_train_json(const cli_training *training) {
     cli_json_count(config, "per_class", options->per_class);
     cli_json_number(config, "positive_fraction", options->positive_fraction);
     cli_json_count(config, "memory_bank", options->memory_bank);
+    if (options->mine != NULL) {
+        json_t *mine = json_object();
+        cli_json_miner(mine, options->mine);
+        json_object_set_new(config, "mine", mine);
+    } else {
+        cli_json_text(config, "mine", NULL);
+    }
     if (options->learn_beta != NF_LEARN_BETA_NONE) {
         cli_json_text(config, "learn_beta", word(OPT_LEARN_BETA, options->learn_beta - 1));
         cli_json_number(config, "beta_lr", options->beta_lr > 0 ? options->beta_lr : options->lr);

@@ -271,6 +271,15 @@ def test_mining_contradictions(cli, data, arguments):
     cli.fails(USAGE, "pairs", "--labels", "y.npy", *arguments)
 
 
+def test_mined_triplets_name_the_forms_they_have(cli, data):
+    base = ["pairs", "--labels", "y.npy", "--data", "x.npy", "--mine"]
+    message = cli.fails(USAGE, *base, "semi-hard")
+    assert "-o FILE.npy (or FILE.npz) for its triplets" in message and "--as pairs" in message
+    for pairs in (["semi-hard", "--as", "pairs"], ["pair-margin"], ["hard"]):
+        message = cli.fails(USAGE, *base, *pairs)
+        assert "--left, --right and --same" in message and "triplets" not in message
+
+
 def test_mining_range_must_hold_the_negatives(cli, data):
     assert "--range-max is 2" in cli.fails(USAGE, "pairs", "--labels", "y.npy", "--mine", "hard",
                                          "--data", "x.npy", "--range-max", "2", "-o", "p.npy")

@@ -238,6 +238,103 @@ def test_contradictions_of_pairs_are_refused(cli, options):
               *options)
 
 
+# ---- miners --------------------------------------------------------------------------------------
+
+
+def test_mined_training_improves_held_out_digits(cli):
+    raw = cli.json("eval", "digits-test")["map_at_r"]
+    for miner, loss, more in (("multi-similarity", "pml", 0.2), ("semi-hard", "triplet", 0.18),
+                              ("distance-weighted", "margin", 0.15)):
+        got = cli.json("train", "digits-train", "--mine", miner, "--loss", loss, "-e", "30", "-o",
+                       "m.safetensors")
+        assert got["mined"] > 0 and got["empty_steps"] == 0
+        cli.ok("embed", "m.safetensors", "digits-test", "-o", "e.npy")
+        after = cli.json("eval", "e.npy", "--labels", "digits-test", "--normalize")["map_at_r"]
+        assert after > raw + more
+
+
+@pytest.mark.parametrize("miner, loss, options, kept", [
+    ("pair-margin", "pml", ["--mine-pos-margin", "0.1", "--mine-neg-margin", "1.5"],
+     {"pos_margin": 0.1, "neg_margin": 1.5}),
+    ("multi-similarity", "weston", ["--epsilon", "0.3", "--mine-metric", "euclidean",
+                                    "--mine-normalize"], {"epsilon": 0.3, "metric": "euclidean"}),
+    ("batch-hard", "triplet", ["--mine-no-normalize", "--mine-metric", "sqeuclidean"],
+     {"normalize": False, "metric": "sqeuclidean"}),
+    ("easy-positive", "sbert", [], {"metric": "euclidean"}),
+    ("triplet-margin", "triplet", ["--mine-margin", "0.4", "--violation", "hard", "--margin", "0.1"],
+     {"margin": 0.4, "violation": "hard"}),
+    ("semi-hard", "margin", ["--mine-margin", "0.3"], {"margin": 0.3}),
+    ("distance-weighted", "triplet", ["--cutoff", "0.6", "--nonzero-loss-cutoff", "1.3",
+                                      "--per-anchor", "2"],
+     {"cutoff": 0.6, "nonzero_loss_cutoff": 1.3, "per_anchor": 2})])
+def test_every_miner_trains_with_its_options(cli, blobs, miner, loss, options, kept):
+    got = train(cli, "--mine", miner, "--loss", loss, *options, "-e", "3", "--sampling", "random",
+                "--batch-size", "48")
+    config = got["config"]["mine"]
+    assert config["miner"] == miner and kept.items() <= config.items()
+    assert got["mined_per_step"] == pytest.approx(got["mined"] / got["steps"])
+    assert got["mined"] > 0 and 0 <= got["empty_steps"] < got["steps"]
+    known = metadata(cli, "m.safetensors")
+    assert known["train.mine"] == miner
+    for name, value in kept.items():
+        text = known[f"train.mine.{name}"]
+        assert text == value if isinstance(value, str) else float(text) == value
+    assert train(cli, "-e", "1")["config"]["mine"] is None
+
+
+def test_what_is_mined_depends_on_the_seed_alone(cli, blobs):
+    def digest(*options):
+        train(cli, "--mine", "distance-weighted", "--loss", "triplet", "-e", "4", "--sampling", "all",
+              "--valid-fraction", "0", *options)
+        return hashlib.sha256(cli.bytes("m.safetensors")).hexdigest()
+
+    one = digest("--threads", "1")
+    assert digest("--threads", "2") == digest("--threads", "3") == one != digest("--seed", "1")
+
+
+def test_mining_is_told(cli, blobs):
+    command = ["train", "x.npy", "--labels", "y.npy", "-o", "m.safetensors", "-e", "3", "-v",
+               "--loss", "triplet", "--mine", "triplet-margin", "--mine-margin"]
+    done = cli.ok(*command, "0.2")
+    lines = [line for line in done.stderr.splitlines() if "epoch" in line]
+    assert len(lines) == 3 and all("mined" in line and "a step" in line for line in lines)
+    assert "triplets per step by triplet-margin" in done.stdout
+    done = cli.ok(*command, "-9")
+    assert done.stderr.count("found nothing in any step") == 1
+    assert "(nothing in" in done.stderr and "loss 0 " in done.stderr and "nan" not in done.stderr
+    assert "collapse" not in done.stderr and "mined" in done.stdout
+
+
+@pytest.mark.parametrize("options, words", [
+    (["--mine", "hard"], "must be one of pair-margin"),
+    (["--mine", "batch-hard", "--loss", "supcon"], "leave --mine out"),
+    (["--mine", "multi-similarity", "--loss", "triplet"], "needs triplets"),
+    (["--mine", "pair-margin", "--loss", "nt-xent"], "a loss such as pml"),
+    (["--mine", "semi-hard", "--loss", "triplet", "--triplets", "hard"], "keep one"),
+    (["--mine", "semi-hard", "--sampling", "pairs"], "--sampling pairs"),
+    (["--mine", "semi-hard", "--memory-bank", "50"], "--memory-bank does not go with --mine"),
+    (["--mine", "semi-hard", "--loss", "margin", "--learn-beta", "class"], "--learn-beta does not"),
+    (["--mine", "semi-hard", "--row-weights", "w.npy"], "--row-weights does not go"),
+    (["--mine", "semi-hard", "--epsilon", "0.1"], "--epsilon does not go with --mine semi-hard"),
+    (["--mine", "pair-margin", "--mine-margin", "0.1"], "--mine-margin does not go"),
+    (["--mine", "distance-weighted", "--mine-metric", "cosine"], "--mine-metric does not go"),
+    (["--mine", "batch-hard", "--mine-normalize", "--mine-no-normalize"],
+     "--mine-normalize and --mine-no-normalize"),
+    (["--mine-margin", "0.3"], "--mine-margin goes with --mine, which is missing"),
+    (["--violation", "hard"], "goes with --mine, which is missing"),
+    (["--mine", "batch-hard", "--positives", "3"], "--positives"),
+    (["--mine"], "--mine")])
+def test_misuse_of_miners_is_named(cli, blobs, options, words):
+    assert words in cli.fails(USAGE, "train", "x.npy", "--labels", "y.npy", "-o", "m.safetensors",
+                              *options)
+
+
+def test_pairs_made_beforehand_are_not_mined(cli):
+    assert "--mine does not go with --left" in cli.fails(
+        USAGE, "train", "--left", "l.npy", "--right", "r.npy", "--same", "s.npy", "-o",
+        "m.safetensors", "--mine", "semi-hard")
+
+
 # ---- words --------------------------------------------------------------------------------------
 
 
