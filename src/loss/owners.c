@@ -110,7 +110,7 @@ static void weigh(void *argument, size_t task, int worker) {
     const nf_owners *owners = argument;
     (void)task;
     const size_t tile = owners->order[take(owners, owners->tiles, worker)];
-    nf_tile_weigh(owners->engine, copies_of(owners, worker), &owners->record[tile], worker);
+    nf_tile_record_weigh(owners->engine, copies_of(owners, worker), &owners->record[tile], worker);
 }
 
 static void own(void *argument, size_t task, int worker) {
@@ -122,7 +122,7 @@ static void own(void *argument, size_t task, int worker) {
     for (size_t t = 0; t < owners->tasks; t++) {
         const nf_tile_record *record = &owners->record[t];
         if (record->weight == NULL || (record->i != block && record->j != block)) continue;
-        nf_tile_apply(owners->engine, copies, record, block, &owners->work[block]);
+        nf_tile_record_apply(owners->engine, copies, record, block, &owners->work[block]);
     }
     nf_span_settle(&copies[block]);
 }

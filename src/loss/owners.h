@@ -8,6 +8,7 @@
 
 #include "loss/schedule.h"
 #include "loss/tile.h"
+#include "loss/tile_record.h"
 
 /* Whether the pass is one for it. */
 bool nf_owners_apply(const nf_context *context, const nf_tile_engine *engine);
