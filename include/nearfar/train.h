@@ -141,8 +141,9 @@ typedef struct nf_train_data {
                                   weight 1 */
 } nf_train_data;
 
-/* With targets the loss of a batch is nf_loss_targets of its rows, with targets of x (n rows), and
- * sampling is neither pairs nor with a memory bank (NF_ERR_ARG). Their labels are left zeroed:
+/* With targets of x (n rows) the loss of a batch is nf_loss_targets of its rows, with a memory bank that
+ * of nf_loss_targets_reference, rows held having the targets of the rows of x that they are; sampling is
+ * not pairs (NF_ERR_ARG). Their labels are left zeroed:
  *   weights, groups  with the labels above, which make the batches and the validation as ever
  *   sets, soft       without labels (data NULL): sampling is random or all; no share of the rows is held
  *                    out, so that validation is valid_x with valid_labels, or none */

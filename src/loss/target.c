@@ -156,15 +156,7 @@ static int compare_labels(const void *a, const void *b) {
 
 /* ---- rows --------------------------------------------------------------------------------------- */
 
-/* Rows as they are given; `of` names them in messages. */
-typedef struct given_rows {
-    const char *of;
-    size_t n;
-    nf_labels labels; /* data NULL: not given */
-    const nf_row_targets *targets;
-} given_rows;
-
-static nf_status check_offsets(nf_context *context, const given_rows *rows) {
+static nf_status check_offsets(nf_context *context, const nf_given_rows *rows) {
     const nf_label_sets *sets = rows->targets->sets;
     if (sets->offset == NULL) {
         return nf_fail(context, NF_ERR_ARG, "%s.sets.offset is NULL: it must hold %zu entries",
@@ -182,7 +174,7 @@ static nf_status check_offsets(nf_context *context, const given_rows *rows) {
                    sets->offset[rows->n]);
 }
 
-static nf_status take_sets(nf_context *context, const given_rows *rows, nf_target_rows *out) {
+static nf_status take_sets(nf_context *context, const nf_given_rows *rows, nf_target_rows *out) {
     const nf_label_sets *sets = rows->targets->sets;
     int64_t *sorted;
     nf_status status = check_offsets(context, rows);
@@ -206,7 +198,7 @@ static double class_weight_of(const nf_row_targets *targets, int64_t label) {
     return 1;
 }
 
-static nf_status check_class_weights(nf_context *context, const given_rows *rows) {
+static nf_status check_class_weights(nf_context *context, const nf_given_rows *rows) {
     const nf_row_targets *targets = rows->targets;
     if (targets->class_weights == 0) return NF_OK;
     if (rows->labels.data == NULL || targets->class_weight == NULL) {
@@ -229,7 +221,7 @@ static nf_status check_class_weights(nf_context *context, const given_rows *rows
 }
 
 /* Row weights times those of the rows' classes. */
-static nf_status take_weights(nf_context *context, const given_rows *rows, nf_target_rows *out) {
+static nf_status take_weights(nf_context *context, const nf_given_rows *rows, nf_target_rows *out) {
     const nf_row_targets *targets = rows->targets;
     nf_status status = check_class_weights(context, rows);
     for (size_t i = 0; status == NF_OK && targets->row_weight != NULL && i < rows->n; i++) {
@@ -248,7 +240,7 @@ static nf_status take_weights(nf_context *context, const given_rows *rows, nf_ta
     return NF_OK;
 }
 
-static nf_status take_rows(nf_context *context, const given_rows *rows, nf_target_rows *out) {
+nf_status nf_target_rows_make(nf_context *context, const nf_given_rows *rows, nf_target_rows *out) {
     nf_status status = NF_OK;
     *out = (nf_target_rows){.label = rows->labels.data, .group = rows->targets->group};
     if (rows->targets->sets != NULL) status = take_sets(context, rows, out);
@@ -277,7 +269,7 @@ nf_status nf_target_rule_make(nf_context *context, const nf_targets *targets, si
                                     .class_weight = targets->class_weight,
                                     .class_weights = targets->class_weights,
                                     .group = targets->group};
-    const given_rows rows = {
+    const nf_given_rows rows = {
         .of = "targets", .n = n, .labels = targets->labels, .targets = &of_rows};
     *rule = (nf_target_rule){.within = true,
                              .has_unlabelled = targets->labels.has_unlabelled != 0,
@@ -290,7 +282,7 @@ nf_status nf_target_rule_make(nf_context *context, const nf_targets *targets, si
         status = nf_check_labels(context, targets->labels, "targets.labels", n, "x");
     }
     if (status == NF_OK) status = check_matrices(context, rule, n, n);
-    if (status == NF_OK) status = take_rows(context, &rows, &rule->side[0]);
+    if (status == NF_OK) status = nf_target_rows_make(context, &rows, &rule->side[0]);
     rule->side[1] = rule->side[0];
     return status;
 }
@@ -323,7 +315,7 @@ static nf_status check_sides(nf_context *context, const nf_loss_sets *sets,
 nf_status nf_target_rule_make_sets(nf_context *context, const nf_loss_sets *sets,
                                    const nf_reference_targets *targets, nf_target_rule *rule) {
     const size_t n = sets->query.rows, m = sets->reference.rows;
-    const given_rows rows[2] = {
+    const nf_given_rows rows[2] = {
         {"targets.query", n, sets->query_labels, &targets->query},
         {"targets.reference", m, sets->reference_labels, &targets->reference}};
     *rule = (nf_target_rule){.has_unlabelled = sets->query_labels.has_unlabelled != 0,
@@ -332,7 +324,7 @@ nf_status nf_target_rule_make_sets(nf_context *context, const nf_loss_sets *sets
     nf_status status = check_sides(context, sets, targets);
     if (status == NF_OK) status = check_matrices(context, rule, n, m);
     for (int s = 0; s < 2 && status == NF_OK; s++) {
-        status = take_rows(context, &rows[s], &rule->side[s]);
+        status = nf_target_rows_make(context, &rows[s], &rule->side[s]);
     }
     rule->side[0].id = sets->query_ids;
     rule->side[1].id = sets->reference_ids;

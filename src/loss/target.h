@@ -23,6 +23,18 @@ typedef struct nf_target_rule {
     nf_matrix soft, pair_weight;
 } nf_target_rule;
 
+/* Rows as they are given; `of` names them in messages. */
+typedef struct nf_given_rows {
+    const char *of;
+    size_t n;
+    nf_labels labels; /* data NULL: not given */
+    const nf_row_targets *targets;
+} nf_given_rows;
+
+/* Check them, but for how many labels there are; what is made is scratch. */
+nf_status nf_target_rows_make(nf_context *context, const nf_given_rows *given,
+                              nf_target_rows *rows) NF_MUST_USE;
+
 /* Check targets of `n` rows and make the rule, which borrows from them. */
 nf_status nf_target_rule_make(nf_context *context, const nf_targets *targets, size_t n,
                               nf_target_rule *rule) NF_MUST_USE;
@@ -56,10 +68,11 @@ void nf_target_split(const void *rule, nf_anchor *anchor);
 nf_status nf_target_check_kind(nf_context *context, const nf_loss *loss, const nf_target_rule *rule,
                                size_t n, size_t m) NF_MUST_USE;
 
-/* A loss under a rule whose targets it can take. Within one set x[1] and gradient[1] are not read. */
+/* A loss under a rule whose targets it can take. */
 typedef struct nf_target_job {
     const nf_loss *loss;
     const nf_target_rule *rule;
+    int sets; /* 1: pairs within x[0]; 2: of a row of x[0] and one of x[1] */
     nf_matrix x[2];
     nf_matrix_out gradient[2];
     const nf_row_terms *rows; /* of x[0], or NULL */

@@ -91,10 +91,10 @@ static int target_strip(void *user, const nf_strip *strip) {
 static nf_status count(nf_context *context, const nf_target_job *job, nf_separable *state,
                        uint64_t pairs[2]) {
     const nf_target_rule *rule = job->rule;
-    const size_t n = job->x[0].rows, m = rule->within ? n : job->x[1].rows;
+    const size_t n = job->x[0].rows, m = job->x[job->sets - 1].rows;
     for (size_t i = 0; i < n; i++) {
         double mass[2] = {0, 0}, weights = 0; /* of a row, so that sums stay exact for longer */
-        for (size_t j = rule->within ? i + 1 : 0; j < m; j++) {
+        for (size_t j = job->sets == 1 ? i + 1 : 0; j < m; j++) {
             double y, weight;
             if (!weighted_target(rule, i, j, &y, &weight)) continue;
             pairs[NF_POSITIVE] += y > 0;
@@ -156,13 +156,11 @@ nf_status nf_target_loss(nf_context *context, const nf_target_job *job, nf_loss_
     nf_scope scope = nf_scope_enter(context);
     nf_targets_rule targets = {.rule = {*job->rule, nf_target_turned(job->rule)}};
     nf_tiled_side side[2];
-    nf_tiled_job tiled = {.loss = job->loss,
-                          .a = &side[0],
-                          .b = job->rule->within ? &side[0] : &side[1],
-                          .rows = job->rows};
+    nf_tiled_job tiled = {
+        .loss = job->loss, .a = &side[0], .b = &side[job->sets - 1], .rows = job->rows};
     nf_separable state = {.job = &tiled, .run = target_strip, .anywhere = true, .rule = &targets};
     nf_status status = make_side(context, job, 0, &side[0]);
-    if (status == NF_OK && !job->rule->within) status = make_side(context, job, 1, &side[1]);
+    if (status == NF_OK && job->sets == 2) status = make_side(context, job, 1, &side[1]);
     if (status == NF_OK) status = count(context, job, &state, tiled.pairs);
     if (status == NF_OK) status = run(context, &state, &targets, result);
     return nf_scope_leave(context, scope, status);
@@ -217,7 +215,7 @@ static nf_status run_batch(nf_context *context, const nf_loss *loss, nf_matrix x
     if (status == NF_OK) status = nf_target_check_kind(context, loss, &rule, x.rows, x.rows);
     if (status != NF_OK) return status;
     const nf_target_job job = {
-        .loss = loss, .rule = &rule, .x = {x}, .gradient = {gradient}, .rows = extras};
+        .loss = loss, .rule = &rule, .sets = 1, .x = {x}, .gradient = {gradient}, .rows = extras};
     return nf_target_loss(context, &job, result);
 }
 
@@ -276,6 +274,7 @@ nf_status nf_loss_targets_reference(nf_context *context, const nf_loss *loss,
     if (status == NF_OK) {
         const nf_target_job job = {.loss = loss,
                                    .rule = &rule,
+                                   .sets = 2,
                                    .x = {sets->query, sets->reference},
                                    .gradient = {query_gradient, reference_gradient},
                                    .rows = extras};

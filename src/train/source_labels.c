@@ -60,12 +60,23 @@ static nf_status loss_batch(nf_run *run, nf_loss_result *result) {
  * meeting its older self. */
 static nf_status loss_bank(nf_run *run, nf_loss_result *result) {
     nf_source *s = &run->source;
-    size_t d = run->model->options.outputs;
+    const size_t d = run->model->options.outputs;
     const nf_margin_beta beta = beta_of(run);
-    return nf_bank_loss(
-        run->context, &run->options.loss, s->bank, nf_matrix_f32(run->a.y, run->rows, d),
-        (nf_labels){s->step_labels, run->rows, 0}, s->step_ids, run->beta.count > 0 ? &beta : NULL,
-        result, nf_matrix_out_f32(run->a.gradient[0], run->rows, d));
+    const nf_bank_batch batch = {.x = nf_matrix_f32(run->a.y, run->rows, d),
+                                 .labels = {s->step_labels, run->rows, 0},
+                                 .ids = s->step_ids};
+    nf_target_rule rule;
+    nf_bank_loss call = {.loss = &run->options.loss,
+                         .beta = run->beta.count > 0 ? &beta : NULL,
+                         .result = result,
+                         .gradient = nf_matrix_out_f32(run->a.gradient[0], run->rows, d)};
+    if (s->targets != NULL) {
+        rule = *s->targets;
+        rule.side[0].row = s->step_row;
+        call.rule = &rule;
+        call.row_of_id = s->row;
+    }
+    return nf_bank_loss_run(run->context, s->bank, batch, &call);
 }
 
 /* With all its memory, so that no step allocates. */

@@ -9,9 +9,8 @@
 
 static nf_status check_options(nf_run *run) {
     const nf_train_options *o = &run->options;
-    if (o->sampling == NF_SAMPLE_PAIRS || o->memory_bank > 0) {
-        return nf_fail(run->context, NF_ERR_ARG,
-                       "targets go with batches: use sampling %s without a memory bank",
+    if (o->sampling == NF_SAMPLE_PAIRS) {
+        return nf_fail(run->context, NF_ERR_ARG, "targets go with batches: use sampling %s",
                        run->source.own_positives ? "random or all" : "m-per-class, random or all");
     }
     if (o->mine != NULL) {
@@ -121,6 +120,7 @@ nf_status nf_source_targets_loss(nf_run *run, nf_loss_result *result) {
     rule.side[0].row = rule.side[1].row = s->step_row;
     const nf_target_job job = {.loss = &run->options.loss,
                                .rule = &rule,
+                               .sets = 1,
                                .x = {nf_matrix_f32(run->a.y, run->rows, d)},
                                .gradient = {nf_matrix_out_f32(run->a.gradient[0], run->rows, d)}};
     return nf_target_loss(run->context, &job, result);

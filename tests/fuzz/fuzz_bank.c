@@ -7,7 +7,12 @@
 
 static void check(nf_context *context, nf_bank *bank) {
     nf_bank_rows rows = nf_bank_get_rows(bank);
-    FUZZ_ASSERT(rows.x.rows <= nf_bank_capacity(bank) && rows.labels.n == rows.x.rows);
+    const int sets = rows.sets.offset != NULL;
+    FUZZ_ASSERT(rows.x.rows <= nf_bank_capacity(bank) && rows.x.cols > 0);
+    FUZZ_ASSERT(rows.labels.n == (sets ? 0 : rows.x.rows));
+    for (size_t r = 0; rows.row_weight != NULL && r < rows.x.rows; r++) {
+        FUZZ_ASSERT(isfinite(rows.row_weight[r]) && rows.row_weight[r] >= 0);
+    }
     size_t count = rows.x.rows * rows.x.cols, element = nf_type_size(rows.x.type);
     for (size_t i = 0; i < count; i++) {
         FUZZ_ASSERT(isfinite(element == 4 ? (double)((const float *)rows.x.data)[i]
@@ -15,11 +20,18 @@ static void check(nf_context *context, nf_bank *bank) {
     }
     if (rows.x.cols > 1000000) return;
     void *x = calloc(rows.x.cols, element);
-    int64_t label = 1;
+    const int64_t label = 1;
+    const size_t offset[2] = {0, 1};
+    const double weight = 2;
+    const nf_label_sets own = {offset, &label};
+    const nf_row_targets targets = {.sets = sets ? &own : NULL,
+                                    .row_weight = rows.row_weight != NULL ? &weight : NULL,
+                                    .group = rows.group != NULL ? &label : NULL};
     FUZZ_ASSERT(x != NULL);
-    nf_status status =
-        nf_bank_push(context, bank, (nf_matrix){x, rows.x.type, 1, rows.x.cols, rows.x.cols},
-                     (nf_labels){&label, 1, rows.labels.has_unlabelled}, NULL);
+    nf_status status = nf_bank_push_targets(
+        context, bank, (nf_matrix){x, rows.x.type, 1, rows.x.cols, rows.x.cols},
+        (nf_labels){sets ? NULL : &label, sets ? 0 : 1, rows.labels.has_unlabelled}, NULL,
+        &targets);
     FUZZ_ASSERT(status == NF_OK);
     free(x);
 }

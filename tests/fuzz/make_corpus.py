@@ -407,6 +407,15 @@ for name, tensors in {
     "no_columns": {"embeddings": np.zeros((2, 0))},
 }.items():
     put("bank", "tensor_" + name, bank(tensors=tensors))
+carried = {"groups": np.arange(2), "weights": np.array([0.5, 2]), "set_labels": np.arange(3),
+           "set_offsets": np.array([0, 1, 3])}
+put("bank", "ok_targets", bank(tensors=carried))
+for name, tensors in {
+    "weight": {"weights": np.array([1, -1.0])}, "groups": {"groups": np.arange(3)},
+    "no_offsets": {"set_offsets": None}, "offsets": {"set_offsets": np.array([0, 4, 3])},
+    "sign": {"set_offsets": np.array([0, -1, 3])}, "end": {"set_offsets": np.array([0, 1, 2])},
+}.items():
+    put("bank", "targets_" + name, bank(tensors={**carried, **tensors}))
 
 # ---- gunzip --------------------------------------------------------------------------------------
 

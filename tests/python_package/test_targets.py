@@ -236,7 +236,6 @@ def test_a_trainer_takes_weights_and_groups_beside_labels(tagged):
     ({}, {}, TypeError, "labels, label_sets or soft"),
     ({}, {"label_sets": True}, ValueError, "use random or all"),
     ({"sampling": "random"}, {"label_sets": True, "labels": True}, ValueError, "keep the one"),
-    ({"sampling": "random", "memory_bank": 9}, {"label_sets": True}, ValueError, "memory bank"),
     ({"sampling": "pairs"}, {"labels": True, "groups": True}, ValueError, "batches"),
     ({}, {"class_weight": {0: 1.0}}, TypeError, "class_weight"),
 ])

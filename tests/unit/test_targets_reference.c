@@ -149,8 +149,8 @@ static void choose(problem *p, const nf_loss *loss, int source, int extras) {
     for (int type = NF_FLOAT32; type <= NF_FLOAT64; type++) {
         nf_loss_sets *rows = &p->rows[type == NF_FLOAT64];
         *rows = (nf_loss_sets){0};
-        rows->query = type == NF_FLOAT64 ? nf_matrix_f64(p->x, n, D)
-                                         : nf_matrix_f32(p->narrow, n, D);
+        rows->query =
+            type == NF_FLOAT64 ? nf_matrix_f64(p->x, n, D) : nf_matrix_f32(p->narrow, n, D);
         rows->reference = type == NF_FLOAT64 ? nf_matrix_f64(p->x + n * D, m, D)
                                              : nf_matrix_f32(p->narrow + n * D, m, D);
         if (extras & ID) rows->query_ids = p->id, rows->reference_ids = p->id + n;
@@ -161,9 +161,20 @@ static void choose(problem *p, const nf_loss *loss, int source, int extras) {
     tell_oracle(p, loss, source, extras);
 }
 
-static const char *const names[] = {"triplet", "tfa-semihard", "tfa-hard", "margin", "nt-xent",
-                                    "supcon",  "nca",          "multi-similarity",   "circle",
-                                    "lifted",  "generalized-lifted", "weston", "pml", "sbert"};
+static const char *const names[] = {"triplet",
+                                    "tfa-semihard",
+                                    "tfa-hard",
+                                    "margin",
+                                    "nt-xent",
+                                    "supcon",
+                                    "nca",
+                                    "multi-similarity",
+                                    "circle",
+                                    "lifted",
+                                    "generalized-lifted",
+                                    "weston",
+                                    "pml",
+                                    "sbert"};
 #define NAMES (sizeof names / sizeof names[0])
 enum { ANCHORED = 11 }; /* of them, the first */
 
@@ -231,14 +242,23 @@ static void compare(nf_context *context, const nf_loss *loss, problem *p, bool d
     double got[MOST * D], want[MOST * D], terms[MOST];
     const bool none = loss->reduction == NF_REDUCE_NONE;
     const nf_row_terms extras = {terms, none ? p->upstream : NULL};
-    target_problem oracle = {.loss = *loss, .n = p->all, .d = D, .x = p->x, .y = p->y, .u = p->u,
-                             .v = p->v, .in = p->in, .anchor = p->anchor, .terms = p->terms};
+    target_problem oracle = {.loss = *loss,
+                             .n = p->all,
+                             .d = D,
+                             .x = p->x,
+                             .y = p->y,
+                             .u = p->u,
+                             .v = p->v,
+                             .in = p->in,
+                             .anchor = p->anchor,
+                             .terms = p->terms};
     const double value = (double)target_reference(&oracle);
     oracle.terms = NULL;
     oracle.upstream = none ? p->upstream : NULL;
     if (differences) target_reference_gradient(&oracle, want);
     for (int type = NF_FLOAT32; type <= NF_FLOAT64; type++) {
-        const bool near = loss->triplets != NF_TRIPLETS_ALL && p->all > 100; /* choices by rounding */
+        const bool near =
+            loss->triplets != NF_TRIPLETS_ALL && p->all > 100; /* choices by rounding */
         const double unit = type == NF_FLOAT64 ? 1e-13 : near ? 1e-3 : 1e-5;
         const nf_loss_result result =
             run(context, loss, p, (nf_type)type, is_separable(loss) ? NULL : &extras, got);
@@ -339,8 +359,15 @@ static void terms_of_a_batch(void **state) {
             const nf_targets targets = {.labels = {p->label, N, 1},
                                         .row_weight = p->row_weight,
                                         .pair_weight = nf_matrix_f64(u, N, N)};
-            target_problem oracle = {.loss = loss, .n = N, .d = D, .x = p->x, .y = p->y, .u = p->u,
-                                     .v = p->v, .in = p->in, .terms = p->terms};
+            target_problem oracle = {.loss = loss,
+                                     .n = N,
+                                     .d = D,
+                                     .x = p->x,
+                                     .y = p->y,
+                                     .u = p->u,
+                                     .v = p->v,
+                                     .in = p->in,
+                                     .terms = p->terms};
             const double value = (double)target_reference(&oracle);
             oracle.terms = NULL;
             oracle.upstream = extras.upstream;

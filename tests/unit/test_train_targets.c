@@ -55,6 +55,7 @@ static void label_sets_and_soft_targets_teach(void **state) {
             nf_train_options o = short_run(l == 1 ? NF_SAMPLE_ALL : NF_SAMPLE_RANDOM);
             nf_targets targets = {.sets = source == 0 ? &t->sets : NULL};
             if (source == 1) targets.soft = nf_matrix_f64(t->soft, N, N);
+            o.memory_bank = l == 0 ? 100 : 0;
             nf_train_data d = {.x = nf_matrix_f64(data.x, N, D), .targets = &targets};
             if (losses[l] != NULL) assert_ok(context, nf_loss_preset(context, losses[l], &o.loss));
             nf_model *model = new_model(context, 16, 4, 1);
@@ -77,10 +78,14 @@ static void label_sets_and_soft_targets_teach(void **state) {
     nf_context_free(context);
 }
 
-/* Weights after a few full steps of plain gradient descent, so that rows come in no order. */
-static float *descend(nf_context *context, nf_train_data d, const char *preset, int threads) {
+/* Weights after a few steps of plain gradient descent: full ones, so that rows come in no order, or with
+ * a memory bank random batches. */
+static float *descend_with(nf_context *context, nf_train_data d, const char *preset, int threads,
+                           size_t bank) {
     nf_train_options o = nf_train_defaults();
-    o.sampling = NF_SAMPLE_ALL;
+    o.sampling = bank > 0 ? NF_SAMPLE_RANDOM : NF_SAMPLE_ALL;
+    o.batch_size = 20;
+    o.memory_bank = bank;
     o.optimizer = NF_SGD;
     o.momentum = o.valid_fraction = o.weight_decay = 0;
     o.epochs = 4;
@@ -96,6 +101,10 @@ static float *descend(nf_context *context, nf_train_data d, const char *preset, 
     memcpy(parameters, nf_model_weight(model, 0, NULL, NULL), 4 * D * sizeof *parameters);
     nf_model_free(context, model);
     return parameters;
+}
+
+static float *descend(nf_context *context, nf_train_data d, const char *preset, int threads) {
+    return descend_with(context, d, preset, threads, 0);
 }
 
 static void assert_near_weights(const float *a, const float *b, size_t count) {
@@ -125,6 +134,15 @@ static void targets_of_labels_are_labels(void **state) {
             assert_near_weights(got, want, 4 * D);
             free(got);
         }
+        free(want);
+        /* Rows held have the targets of the rows of the data set that they are. */
+        nf_targets targets = {.group = t->group, .row_weight = t->ones};
+        nf_train_data d = view(&data);
+        d.targets = &targets;
+        want = descend_with(context, view(&data), presets[l], 1, 50);
+        float *got = descend_with(context, d, presets[l], 2, 50);
+        assert_near_weights(got, want, 4 * D);
+        free(got);
         free(want);
     }
     fewer.n = 40;
@@ -177,9 +195,6 @@ static void what_cannot_be_is_refused(void **state) {
     o.sampling = NF_SAMPLE_PAIRS;
     REFUSED(NF_ERR_ARG, "targets go with batches");
     o.sampling = NF_SAMPLE_RANDOM;
-    o.memory_bank = 8;
-    REFUSED(NF_ERR_ARG, "without a memory bank");
-    o.memory_bank = 0;
     assert_ok(context, nf_loss_preset(context, "margin", &o.loss));
     o.learn_beta = NF_LEARN_BETA_GLOBAL;
     REFUSED(NF_ERR_ARG, "learn_beta is set");
