@@ -112,7 +112,7 @@ class TrainEvent(
     structseq[Any],
     tuple[
         int, int, int, float, float, float, float, float, float, float, float | None,
-        float | None, str | None, float | None,
+        float | None, str | None, float | None, float | None, int | None,
     ],
 ):
     @property
@@ -143,13 +143,17 @@ class TrainEvent(
     def warning(self) -> str | None: ...
     @property
     def beta(self) -> float | None: ...
+    @property
+    def mined(self) -> float | None: ...
+    @property
+    def empty_steps(self) -> int | None: ...
 
 @final
 class TrainReport(
     structseq[Any],
     tuple[
         int, int, int, bool, int, int, float, float, float | None, float, float | None, bool,
-        float | None, float | None, float | None,
+        float | None, float | None, float | None, int | None, int | None,
     ],
 ):
     @property
@@ -182,6 +186,10 @@ class TrainReport(
     def smallest_beta(self) -> float | None: ...
     @property
     def largest_beta(self) -> float | None: ...
+    @property
+    def mined(self) -> int | None: ...
+    @property
+    def empty_steps(self) -> int | None: ...
 
 @final
 class Evaluation(

@@ -17,8 +17,8 @@ __all__ = ["PairClassifier", "PairEmbedding"]
 
 _TYPES = (np.float64, np.float32)
 _NETWORK = ("hidden", "activation", "bias", "standardize", "normalize")
-_TRAINING = ("sampling", "batch_size", "per_class", "positive_fraction", "memory_bank", "learn_beta",
-             "beta_lr", "nu", "epochs",
+_TRAINING = ("sampling", "batch_size", "per_class", "positive_fraction", "memory_bank", "mine",
+             "mine_options", "learn_beta", "beta_lr", "nu", "epochs",
              "optimizer", "lr", "momentum", "weight_decay", "schedule", "valid_fraction", "patience")
 _DEFAULT = {**_core.Model(1).options, **_core.train_defaults()}
 
@@ -74,7 +74,8 @@ class _Embedding(BaseEstimator):
                  normalize=_DEFAULT["normalize"], sampling=_DEFAULT["sampling"],
                  batch_size=_DEFAULT["batch_size"], per_class=_DEFAULT["per_class"],
                  positive_fraction=_DEFAULT["positive_fraction"],
-                 memory_bank=_DEFAULT["memory_bank"], learn_beta=_DEFAULT["learn_beta"],
+                 memory_bank=_DEFAULT["memory_bank"], mine=_DEFAULT["mine"],
+                 mine_options=_DEFAULT["mine_options"], learn_beta=_DEFAULT["learn_beta"],
                  beta_lr=_DEFAULT["beta_lr"], nu=_DEFAULT["nu"], epochs=_DEFAULT["epochs"],
                  optimizer=_DEFAULT["optimizer"], lr=_DEFAULT["lr"],
                  momentum=_DEFAULT["momentum"], weight_decay=_DEFAULT["weight_decay"],
@@ -94,6 +95,8 @@ class _Embedding(BaseEstimator):
         self.per_class = per_class
         self.positive_fraction = positive_fraction
         self.memory_bank = memory_bank
+        self.mine = mine
+        self.mine_options = mine_options
         self.learn_beta = learn_beta
         self.beta_lr = beta_lr
         self.nu = nu

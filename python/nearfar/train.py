@@ -1,5 +1,6 @@
 """Training."""
 
+import inspect
 import json
 import warnings
 from collections.abc import Callable, Mapping
@@ -8,6 +9,7 @@ from typing import Any, Literal
 from numpy.typing import ArrayLike
 
 from . import _convert, _core
+from . import mine as _mine
 from ._targets import offsets_and_labels, row_weights
 from .anchor_losses import CLASSES, AnchorLoss, preset_loss
 from .losses import ContrastiveLoss, _FIELDS
@@ -45,6 +47,28 @@ def default_loss() -> ContrastiveLoss:
     return ContrastiveLoss(**{name: getattr(loss, name) for name in _FIELDS})
 
 
+_MINERS = {name: getattr(_mine, name.replace("-", "_"))
+           for name in ("pair-margin", "multi-similarity", "batch-hard", "easy-positive",
+                        "triplet-margin", "semi-hard", "distance-weighted")}
+_NOT_IN_TRAINING = {"ids", "reference_ids", "seed", "unlabelled"}
+
+
+def _check_miner(name, options):
+    """A miner takes in training what it takes in nearfar.mine."""
+    if name is None:
+        if options:
+            raise TypeError("mine_options goes with mine, which is None")
+        return
+    if name not in _MINERS:
+        raise ValueError(f"mine is {name!r}: it must be one of {', '.join(map(repr, _MINERS))}, or "
+                         "None")
+    taken = [key for key, parameter in inspect.signature(_MINERS[name]).parameters.items()
+             if parameter.kind is parameter.KEYWORD_ONLY and key not in _NOT_IN_TRAINING]
+    for key in options or ():
+        if key not in taken:
+            raise TypeError(f"mine_options has {key!r}: {name} takes {', '.join(taken)}")
+
+
 class Trainer:
     """Train an embedding on labelled rows, or on pairs made beforehand.
 
@@ -65,6 +89,14 @@ class Trainer:
     memory_bank : int
         Rows of earlier batches that a batch meets too, as they were embedded then (cross-batch
         memory; Wang et al., CVPR 2020); 0: none. For sampling m-per-class and random.
+    mine : str, optional
+        A miner of nearfar.mine by name: "pair-margin", "multi-similarity", "batch-hard",
+        "easy-positive", "triplet-margin", "semi-hard" or "distance-weighted". The loss of a step is
+        then that of what it finds in the batch: of pairs a ContrastiveLoss, of triplets also a
+        TripletMarginLoss or a MarginLoss. For batches of labelled rows without a memory bank. A step
+        that finds nothing has loss 0 and is counted (``empty_steps``).
+    mine_options : mapping, optional
+        What that miner takes in nearfar.mine, such as ``{"margin": 0.1}``. Draws follow ``seed``.
     learn_beta : {"global", "class"}, optional
         With a MarginLoss: its boundary is learnt with the weights, one for all classes or one for
         the anchors of each, starting from the loss's. What was learnt is in the model's metadata
@@ -100,7 +132,8 @@ class Trainer:
         sampling: str = _TRAIN["sampling"], batch_size: int = _TRAIN["batch_size"],
         per_class: int = _TRAIN["per_class"],
         positive_fraction: float = _TRAIN["positive_fraction"],
-        memory_bank: int = _TRAIN["memory_bank"],
+        memory_bank: int = _TRAIN["memory_bank"], mine: str | None = _TRAIN["mine"],
+        mine_options: Mapping[str, Any] | None = _TRAIN["mine_options"],
         learn_beta: Literal["global", "class"] | None = _TRAIN["learn_beta"],
         beta_lr: float | None = _TRAIN["beta_lr"], nu: float = _TRAIN["nu"], epochs: int = _TRAIN["epochs"],
         optimizer: str = _TRAIN["optimizer"], lr: float = _TRAIN["lr"],
@@ -123,6 +156,8 @@ class Trainer:
         self.per_class = per_class
         self.positive_fraction = positive_fraction
         self.memory_bank = memory_bank
+        self.mine = mine
+        self.mine_options = mine_options
         self.learn_beta = learn_beta
         self.beta_lr = beta_lr
         self.nu = nu
@@ -201,7 +236,9 @@ class Trainer:
                 warnings.warn(event.warning, TrainingWarning, stacklevel=4)
             return False if answers is None else bool(answers(event))
 
+        _check_miner(self.mine, self.mine_options)
         options = {name: getattr(self, name) for name in ("loss", "seed", *_TRAIN)}
+        options["mine_options"] = dict(self.mine_options or {})
         try:
             self.report = function(model, *arguments, on_event=on_event, **options)
         except BaseException:

@@ -168,6 +168,8 @@ CORE_FUNCTION(core_class_indices);
 CORE_FUNCTION(core_pair_indices);
 CORE_FUNCTION(core_sample_pairs);
 CORE_FUNCTION(core_mine);
+/* A miner by name with a dict of its options, which nearfar.train has checked; dict NULL or None: none. */
+int core_mine_options(PyObject *miner, PyObject *dict, nf_mine_options *options);
 CORE_FUNCTION(core_mine_hard);
 CORE_FUNCTION(core_loss);
 CORE_FUNCTION(core_train);

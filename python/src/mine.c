@@ -149,6 +149,24 @@ static int get_options(PyObject *const *value, nf_mine_options *options) {
     return core_seed(value[11], "seed", &options->seed);
 }
 
+int core_mine_options(PyObject *miner, PyObject *dict, nf_mine_options *options) {
+    enum { OWN = MINE_ARGUMENTS - ROW_ARGUMENTS };
+    const char *const *names = mine_names + ROW_ARGUMENTS;
+    PyObject *value[OWN] = {miner};
+    Py_ssize_t known = 0;
+    for (int k = 1; k < OWN && core_given(dict); k++) {
+        value[k] = PyDict_GetItemString(dict, names[k]);
+        known += value[k] != NULL;
+    }
+    if (core_given(dict) && PyDict_Size(dict) != known) {
+        if (!PyErr_Occurred())
+            PyErr_Format(PyExc_TypeError,
+                         "mine_options is %R: not all of its names are options of a miner", dict);
+        return -1;
+    }
+    return get_options(value, options);
+}
+
 CORE_FUNCTION(core_mine) {
     core_state *state = PyModule_GetState(module);
     PyObject *value[MINE_ARGUMENTS] = {NULL}, *answer = NULL;

@@ -137,6 +137,8 @@ FIELDS(event_fields) = {{"epoch", "0 before training"},
                         {"best_map_at_r", "the best so far, or None"},
                         {"warning", "one sentence, or None"},
                         {"beta", "learnt boundary, of classes their mean, or None"},
+                        {"mined", "pairs or triplets a miner found per step, or None"},
+                        {"empty_steps", "steps of the epoch in which it found nothing, or None"},
                         {NULL, NULL}};
 FIELDS(report_fields) = {{"epochs_run", "epochs done"},
                          {"best_epoch", "the epoch whose weights were kept"},
@@ -153,6 +155,8 @@ FIELDS(report_fields) = {{"epochs_run", "epochs done"},
                          {"beta", "learnt boundary, of classes their mean, or None"},
                          {"smallest_beta", "of the classes' boundaries, or None"},
                          {"largest_beta", "of the classes' boundaries, or None"},
+                         {"mined", "pairs or triplets a miner found in all steps, or None"},
+                         {"empty_steps", "steps in which it found nothing, or None"},
                          {NULL, NULL}};
 FIELDS(evaluation_fields) = {
     {"n", "labelled rows"},

@@ -10,11 +10,16 @@ typedef struct run {
     core_call call;
     PyObject *on_event; /* NULL: none */
     int stopped;        /* the callback asked for the end */
-    int learns_beta;
+    int learns_beta, mines;
 } run;
 
 static PyObject *number_or_none(int has, double value) {
     if (has) return PyFloat_FromDouble(value);
+    Py_RETURN_NONE;
+}
+
+static PyObject *count_or_none(int has, uint64_t value) {
+    if (has) return PyLong_FromUnsignedLongLong(value);
     Py_RETURN_NONE;
 }
 
@@ -40,7 +45,9 @@ static PyObject *new_event(const run *r, const nf_train_event *e) {
         core_set(event, 10, number_or_none(e->has_validation, e->map_at_r)) < 0 ||
         core_set(event, 11, number_or_none(e->has_validation, e->best_map_at_r)) < 0 ||
         core_set(event, 12, text_or_none(e->warning)) < 0 ||
-        core_set(event, 13, number_or_none(r->learns_beta, e->beta)) < 0) {
+        core_set(event, 13, number_or_none(r->learns_beta, e->beta)) < 0 ||
+        core_set(event, 14, number_or_none(r->mines, e->mined)) < 0 ||
+        core_set(event, 15, count_or_none(r->mines, e->empty_steps)) < 0) {
         Py_CLEAR(event);
     }
     return event;
@@ -72,7 +79,7 @@ static int on_event(void *user, const nf_train_event *e) {
 #define TRAIN_OPTIONS                                                                            \
     "loss", "sampling", "batch_size", "per_class", "positive_fraction", "memory_bank", "epochs", \
         "optimizer", "lr", "momentum", "weight_decay", "schedule", "valid_fraction", "patience", \
-        "seed", "on_event", "learn_beta", "beta_lr", "nu"
+        "seed", "on_event", "learn_beta", "beta_lr", "nu", "mine", "mine_options"
 
 enum {
     LOSS,
@@ -94,6 +101,8 @@ enum {
     LEARN_BETA,
     BETA_LR,
     NU,
+    MINE,
+    MINE_OPTIONS,
     OPTIONS
 };
 
@@ -137,9 +146,14 @@ static int get_numbers(PyObject *const *value, nf_train_options *options) {
     return core_seed(value[SEED], "seed", &options->seed);
 }
 
+/* `mine` is where the options of a miner go. */
 static int get_options(core_state *state, PyObject *const *value, nf_train_options *options,
-                       int *has_unlabelled, PyObject **callback) {
+                       nf_mine_options *mine, int *has_unlabelled, PyObject **callback) {
     *options = nf_train_defaults();
+    if (core_given(value[MINE])) {
+        if (core_mine_options(value[MINE], value[MINE_OPTIONS], mine) < 0) return -1;
+        options->mine = mine;
+    }
     if (core_given(value[LOSS])) {
         if (!PyObject_TypeCheck(value[LOSS], state->loss_type)) {
             PyErr_Format(PyExc_TypeError,
@@ -174,6 +188,7 @@ PyObject *core_train_defaults(PyObject *module, PyObject *unused) {
          add(dict, "per_class", PyLong_FromSize_t(o.per_class)) < 0 ||
          add(dict, "positive_fraction", PyFloat_FromDouble(o.positive_fraction)) < 0 ||
          add(dict, "memory_bank", PyLong_FromSize_t(o.memory_bank)) < 0 ||
+         add(dict, "mine", none()) < 0 || add(dict, "mine_options", none()) < 0 ||
          add(dict, "learn_beta", none()) < 0 || add(dict, "beta_lr", none()) < 0 ||
          add(dict, "nu", PyFloat_FromDouble(o.nu)) < 0 ||
          add(dict, "epochs", PyLong_FromSize_t(o.epochs)) < 0 ||
@@ -208,7 +223,9 @@ static PyObject *new_report(core_state *state, const nf_train_report *r, const r
         core_set(report, 11, PyBool_FromLong(r->collapsed)) < 0 ||
         core_set(report, 12, number_or_none(of->learns_beta, r->beta)) < 0 ||
         core_set(report, 13, number_or_none(of->learns_beta, r->smallest_beta)) < 0 ||
-        core_set(report, 14, number_or_none(of->learns_beta, r->largest_beta)) < 0) {
+        core_set(report, 14, number_or_none(of->learns_beta, r->largest_beta)) < 0 ||
+        core_set(report, 15, count_or_none(of->mines, r->mined)) < 0 ||
+        core_set(report, 16, count_or_none(of->mines, r->empty_steps)) < 0) {
         Py_CLEAR(report);
     }
     return report;
@@ -279,10 +296,12 @@ CORE_FUNCTION(core_train) {
     train_inputs in;
     memset(&in, 0, sizeof in);
     nf_train_options options;
+    nf_mine_options mine;
     int has_unlabelled = 1;
     run r = {.stopped = 0};
     if (core_arguments(&train_signature, args, nargs, keywords, value) < 0 ||
-        get_options(state, value + TRAIN_INPUTS, &options, &has_unlabelled, &r.on_event) < 0) {
+        get_options(state, value + TRAIN_INPUTS, &options, &mine, &has_unlabelled, &r.on_event) <
+            0) {
         return NULL;
     }
     core_model_object *model = get_model(state, value[0]);
@@ -295,6 +314,7 @@ CORE_FUNCTION(core_train) {
         .targets = in.targets ? &in.with.targets : NULL};
     nf_train_report report = {0};
     r.learns_beta = options.learn_beta != NF_LEARN_BETA_NONE;
+    r.mines = options.mine != NULL;
     if (core_enter(&r.call, state, 1e9) < 0) goto done;
     nf_status status =
         nf_train(r.call.context, model->model, &data, &options, on_event, &r, &report);
@@ -336,16 +356,18 @@ CORE_FUNCTION(core_train_rows) {
     row_inputs in;
     memset(&in, 0, sizeof in);
     nf_train_options options;
+    nf_mine_options mine;
     int has_unlabelled = 1;
     run r = {.stopped = 0};
     if (core_arguments(&rows_signature, args, nargs, keywords, value) < 0 ||
-        get_options(state, value + 6, &options, &has_unlabelled, &r.on_event) < 0) {
+        get_options(state, value + 6, &options, &mine, &has_unlabelled, &r.on_event) < 0) {
         return NULL;
     }
     core_model_object *model = get_model(state, value[0]);
     if (model == NULL || get_rows(state, value, &in) < 0) goto done;
     nf_train_report report = {0};
     r.learns_beta = options.learn_beta != NF_LEARN_BETA_NONE;
+    r.mines = options.mine != NULL;
     if (core_enter(&r.call, state, 1e9) < 0) goto done;
     nf_status status = nf_train_rows(r.call.context, model->model, in.left.view, in.right.view,
                                      in.same.data, in.weight.data, &options, on_event, &r, &report);

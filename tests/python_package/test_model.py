@@ -140,7 +140,7 @@ def test_defaults_are_the_library_s():
     from nearfar import _core
     parameters = inspect.signature(nearfar.Trainer).parameters
     assert all(type(p.default) in (int, float, str, bool, tuple) for name, p in parameters.items()
-               if name not in ("loss", "on_epoch", "learn_beta", "beta_lr"))
+               if name not in ("loss", "on_epoch", "mine", "mine_options", "learn_beta", "beta_lr"))
     x, labels = nearfar.load_digits("train")
     bare = nearfar.Model(64)
     _core.train(bare, x, labels, epochs=2)
