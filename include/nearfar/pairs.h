@@ -14,6 +14,15 @@
 extern "C" {
 #endif
 
+/* ---- label sets ------------------------------------------------------------------------------ */
+
+/* Several labels a row: row i has the labels label[offset[i]] .. label[offset[i + 1] - 1], in any
+ * order. A pair is positive if the rows share a label. A row without labels makes no pair. */
+typedef struct nf_label_sets {
+    const size_t *offset; /* (n + 1), ascending from 0 */
+    const int64_t *label;
+} nf_label_sets;
+
 /* ---- partition ------------------------------------------------------------------------------ */
 
 /* Rows grouped by class. Classes are numbered by first appearance, members ascend. All fields are

@@ -53,13 +53,6 @@
 extern "C" {
 #endif
 
-/* Several labels a row: row i has the labels label[offset[i]] .. label[offset[i + 1] - 1], in any
- * order. A pair is positive if the rows share a label. A row without labels makes no pair. */
-typedef struct nf_label_sets {
-    const size_t *offset; /* (n + 1), ascending from 0 */
-    const int64_t *label;
-} nf_label_sets;
-
 /* Weight of the rows of one class. */
 typedef struct nf_class_weight {
     int64_t label;

@@ -1,10 +1,10 @@
 #include "loss/target.h"
 
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
+#include <stdio.h>
 
 #include "loss/arguments.h"
+#include "pairs/pairs.h"
 
 /* ---- the rule --------------------------------------------------------------------------------- */
 
@@ -149,46 +149,13 @@ static nf_status check_weight(nf_context *context, double weight, const char *of
                    name, i, weight);
 }
 
-static int compare_labels(const void *a, const void *b) {
-    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return (x > y) - (x < y);
-}
-
 /* ---- rows --------------------------------------------------------------------------------------- */
 
-static nf_status check_offsets(nf_context *context, const nf_given_rows *rows) {
-    const nf_label_sets *sets = rows->targets->sets;
-    if (sets->offset == NULL) {
-        return nf_fail(context, NF_ERR_ARG, "%s.sets.offset is NULL: it must hold %zu entries",
-                       rows->of, rows->n + 1);
-    }
-    for (size_t i = 0; i <= rows->n; i++) {
-        const size_t low = i == 0 ? 0 : sets->offset[i - 1];
-        if (i == 0 ? sets->offset[0] == 0 : sets->offset[i] >= low) continue;
-        return nf_fail(context, NF_ERR_DATA,
-                       "%s.sets.offset[%zu] is %zu: offsets must ascend from 0", rows->of, i,
-                       sets->offset[i]);
-    }
-    if (sets->offset[rows->n] == 0 || sets->label != NULL) return NF_OK;
-    return nf_fail(context, NF_ERR_ARG, "%s.sets.label is NULL: it must hold %zu labels", rows->of,
-                   sets->offset[rows->n]);
-}
-
 static nf_status take_sets(nf_context *context, const nf_given_rows *rows, nf_target_rows *out) {
-    const nf_label_sets *sets = rows->targets->sets;
-    int64_t *sorted;
-    nf_status status = check_offsets(context, rows);
-    if (status != NF_OK) return status;
-    const size_t count = sets->offset[rows->n];
-    status = nf_scratch(context, &sorted, count, sizeof *sorted, "label sets");
-    if (status != NF_OK) return status;
-    if (count > 0) memcpy(sorted, sets->label, count * sizeof *sorted);
-    for (size_t i = 0; i < rows->n; i++) {
-        const size_t first = sets->offset[i];
-        qsort(sorted + first, sets->offset[i + 1] - first, sizeof *sorted, compare_labels);
-    }
-    out->sets = (nf_label_sets){sets->offset, sorted};
-    return NF_OK;
+    char name[64];
+    snprintf(name, sizeof name, "%s.sets", rows->of);
+    out->sets.offset = rows->targets->sets->offset;
+    return nf_label_sets_sort(context, rows->targets->sets, rows->n, name, &out->sets.label);
 }
 
 static double class_weight_of(const nf_row_targets *targets, int64_t label) {

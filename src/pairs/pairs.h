@@ -15,6 +15,11 @@ nf_status nf_labels_check(nf_context *context, nf_labels labels, const char *nam
 nf_status nf_partition_scratch(nf_context *context, nf_labels labels,
                                nf_partition **partition) NF_MUST_USE;
 
+/* Check the sets of `n` rows and copy their labels, ascending within a row, to scratch
+ * (label_sets.c). */
+nf_status nf_label_sets_sort(nf_context *context, const nf_label_sets *sets, size_t n,
+                             const char *name, const int64_t **sorted) NF_MUST_USE;
+
 /* ---- walk (walk.c) -------------------------------------------------------------------------- */
 
 /* A position in the ascending sequence of all pairs of one kind. Time per pair is O(1) whatever the
