@@ -1,6 +1,9 @@
 /* Evaluation: retrieval and verification, exact and blocked (memory O(n d + threads * m) and at most
  * about 100 MB of counts and strips, never n x m).
  *
+ * Rows have one label each, or a set of labels (nf_eval_label_sets); then "same label" below reads
+ * "a label in common", and with one label in every set all figures are the same bits.
+ *
  * Unlabelled rows are left out on both sides: they are no queries, and nothing is known of their
  * relevance.
  *
@@ -13,7 +16,9 @@
  *   MAP@R       mean over queries of (1/R) sum_{i<=R} P(i) rel(i), P(i) = precision at i
  *               (Musgrave, Belongie & Lim, A Metric Learning Reality Check, ECCV 2020, eq. 6)
  *   kNN accuracy share of queries whose label is the majority among the k nearest; ties go to the
- *               label of the nearest row among the tied ones. Queries with R = 0 are kept out.
+ *               label of the nearest row among the tied ones. Queries with R = 0 are kept out. Of
+ *               label sets every label of a neighbour is one vote; the query is right if it has the
+ *               label that wins, ties as above and within a row to the smallest label
  *
  * Verification. Every pair (unordered; query x reference with a reference set) is accepted when
  * its distance is <= threshold; thresholds are the distances that occur, and -Inf, which accepts
@@ -79,6 +84,20 @@ NF_API NF_MUST_USE nf_status nf_eval_reference(nf_context *context, const nf_eva
                                                nf_labels reference_labels,
                                                const int64_t *reference_ids,
                                                nf_eval_result *result);
+
+/* The same for rows with several labels each: `sets` for the n rows of x. A row without labels is
+ * left out like an unlabelled one; labels may be any numbers, -1 too, and repeat. Errors: those of
+ * nf_eval, NF_ERR_ARG (sets NULL), NF_ERR_DATA (offsets that do not ascend from 0), NF_ERR_RANGE
+ * (beyond 2^32 - 1 labels). */
+NF_API NF_MUST_USE nf_status nf_eval_label_sets(nf_context *context, const nf_eval_options *options,
+                                                nf_matrix x, const nf_label_sets *sets,
+                                                nf_eval_result *result);
+
+/* The same for query x reference; neither of the two sets may be NULL. */
+NF_API NF_MUST_USE nf_status nf_eval_label_sets_reference(
+    nf_context *context, const nf_eval_options *options, nf_matrix query,
+    const nf_label_sets *query_sets, const int64_t *query_ids, nf_matrix reference,
+    const nf_label_sets *reference_sets, const int64_t *reference_ids, nf_eval_result *result);
 
 #ifdef __cplusplus
 }

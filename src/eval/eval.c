@@ -168,7 +168,32 @@ nf_status nf_eval_reference(nf_context *context, const nf_eval_options *options,
                             nf_labels query_labels, const int64_t *query_ids, nf_matrix reference,
                             nf_labels reference_labels, const int64_t *reference_ids,
                             nf_eval_result *result) {
-    nf_eval_input input = {query,     reference,     query_labels, reference_labels,
-                           query_ids, reference_ids, false};
+    nf_eval_input input = {.query = query,
+                           .reference = reference,
+                           .query_labels = query_labels,
+                           .reference_labels = reference_labels,
+                           .query_ids = query_ids,
+                           .reference_ids = reference_ids};
+    return nf_eval_run(context, options, &input, nf_eval_default_limits(), result);
+}
+
+nf_status nf_eval_label_sets(nf_context *context, const nf_eval_options *options, nf_matrix x,
+                             const nf_label_sets *sets, nf_eval_result *result) {
+    nf_eval_input input = {.query = x, .self = true, .several = true, .query_sets = sets};
+    return nf_eval_run(context, options, &input, nf_eval_default_limits(), result);
+}
+
+nf_status nf_eval_label_sets_reference(nf_context *context, const nf_eval_options *options,
+                                       nf_matrix query, const nf_label_sets *query_sets,
+                                       const int64_t *query_ids, nf_matrix reference,
+                                       const nf_label_sets *reference_sets,
+                                       const int64_t *reference_ids, nf_eval_result *result) {
+    nf_eval_input input = {.query = query,
+                           .reference = reference,
+                           .query_ids = query_ids,
+                           .reference_ids = reference_ids,
+                           .several = true,
+                           .query_sets = query_sets,
+                           .reference_sets = reference_sets};
     return nf_eval_run(context, options, &input, nf_eval_default_limits(), result);
 }

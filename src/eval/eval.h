@@ -5,6 +5,7 @@
 #include "distance/strips.h"
 #include "eval/curve.h"
 #include "eval/order.h"
+#include "eval/relation.h"
 #include "nearfar/eval.h"
 
 /* ---- the rows (sets.c) ---------------------------------------------------------------------- */
@@ -16,7 +17,8 @@ typedef struct nf_eval_sets {
     const int64_t *query_id, *reference_id; /* NULL: nothing is excluded by id */
     bool self; /* reference is the query set: row i is not compared with itself, pairs are i < j */
     size_t classes;
-    uint64_t positive_pairs, negative_pairs; /* self only: known from the labels */
+    const size_t *class_rows; /* (classes) references of each */
+    nf_relation *relation;    /* with several labels a row: classes that share one; else NULL */
 } nf_eval_sets;
 
 /* Names of the arguments in messages, and the arguments; reference side unused when self. */
@@ -25,10 +27,17 @@ typedef struct nf_eval_input {
     nf_labels query_labels, reference_labels;
     const int64_t *query_ids, *reference_ids;
     bool self;
+    bool several; /* labels a row: sets are given instead of labels */
+    const nf_label_sets *query_sets, *reference_sets;
 } nf_eval_input;
 
 nf_status nf_eval_sets_make(nf_context *context, const nf_eval_input *input,
                             nf_eval_sets *sets) NF_MUST_USE;
+
+/* For each class whether its rows are relevant to queries of `class`; NULL: only those of the same. */
+static inline const uint8_t *nf_eval_related(const nf_eval_sets *sets, int worker, uint32_t class) {
+    return sets->relation != NULL ? nf_relation_of(sets->relation, worker, class) : NULL;
+}
 
 /* Whether query i is not compared with reference j. */
 static inline bool nf_eval_excluded(const nf_eval_sets *sets, size_t i, size_t j) {
@@ -42,13 +51,12 @@ typedef struct nf_retrieval {
     const nf_eval_sets *sets;
     const nf_eval_options *options;
     const nf_kernels *kernels;
-    size_t *class_rows; /* (classes) references of each */
-    size_t largest_k;   /* of recall and kNN */
-    bool *dropped;      /* per query: no relevant row */
-    uint32_t *first;    /* per query: rank of the first relevant row, from 1 */
-    double *precision;  /* per query: R-precision */
-    double *average;    /* per query: average precision at R */
-    bool *voted;        /* per query: the kNN vote is right */
+    size_t largest_k;  /* of recall and kNN */
+    bool *dropped;     /* per query: no relevant row */
+    uint32_t *first;   /* per query: rank of the first relevant row, from 1 */
+    double *precision; /* per query: R-precision */
+    double *average;   /* per query: average precision at R */
+    bool *voted;       /* per query: the kNN vote is right */
     unsigned char *scratch;
     size_t worker_bytes;
 } nf_retrieval;

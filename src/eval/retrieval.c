@@ -6,17 +6,18 @@
 typedef struct row_scratch {
     uint32_t *index; /* (references and a line) */
     nf_ranked *item, *spare;
-    uint32_t *votes; /* (classes), all 0 between queries */
+    uint32_t *votes; /* (classes or labels), all 0 between queries */
     uint32_t *bins;
     float *guess; /* (classes) limits of their queries' nearest so far, 0 at first */
 } row_scratch;
 
 static size_t layout(const nf_eval_sets *sets, unsigned char *base, row_scratch *scratch) {
-    size_t rows = sets->reference.rows;
+    const size_t rows = sets->reference.rows;
+    const size_t votes = sets->relation != NULL ? sets->relation->labels : sets->classes;
     size_t sizes[6] = {(rows + NF_LINE) * sizeof(uint32_t),
                        rows * sizeof(nf_ranked),
                        rows * sizeof(nf_ranked),
-                       sets->classes * sizeof(uint32_t),
+                       votes * sizeof(uint32_t),
                        NF_RANK_BINS * sizeof(uint32_t),
                        sets->classes * sizeof(float)};
     unsigned char *slots[6];
@@ -59,34 +60,34 @@ nf_status nf_retrieval_begin(nf_context *context, const nf_eval_sets *sets,
         status =
             nf_scratch(context, &retrieval->scratch, workers, retrieval->worker_bytes, "rankings");
     }
-    if (status == NF_OK) {
-        status = nf_scratch(context, &retrieval->class_rows, sets->classes, sizeof(size_t),
-                            "counts of classes");
-    }
-    if (status != NF_OK) return status;
-    memset(retrieval->scratch, 0, workers * retrieval->worker_bytes);
-    memset(retrieval->class_rows, 0, sets->classes * sizeof(size_t));
-    for (size_t j = 0; j < sets->reference.rows; j++) {
-        retrieval->class_rows[sets->reference_class[j]]++;
-    }
-    return NF_OK;
+    if (status == NF_OK) memset(retrieval->scratch, 0, workers * retrieval->worker_bytes);
+    return status;
 }
 
-/* How many references there are for a query, and how many of them are of its class. */
+/* How many references there are for a query, and how many of them are relevant. */
 typedef struct row_facts {
+    const uint8_t *related; /* (classes) whether they are, or NULL: only those of its own class */
     size_t present, relevant;
 } row_facts;
 
-static row_facts facts_of(const nf_retrieval *retrieval, size_t i) {
+static inline bool is_relevant(const row_facts *facts, uint32_t class, uint32_t other) {
+    return facts->related != NULL ? facts->related[other] != 0 : other == class;
+}
+
+static row_facts facts_of(const nf_retrieval *retrieval, int worker, size_t i) {
     const nf_eval_sets *sets = retrieval->sets;
     const uint32_t class = sets->query_class[i];
-    row_facts facts = {sets->reference.rows, retrieval->class_rows[class]};
-    if (sets->self) return (row_facts){facts.present - 1, facts.relevant - 1};
-    if (sets->query_id == NULL) return facts;
-    for (size_t j = 0; j < sets->reference.rows; j++) {
-        const size_t excluded = sets->query_id[i] == sets->reference_id[j];
-        facts.present -= excluded;
-        facts.relevant -= excluded & (sets->reference_class[j] == class);
+    row_facts facts = {nf_eval_related(sets, worker, class), sets->reference.rows, 0};
+    facts.relevant =
+        sets->relation != NULL ? sets->relation->relevant[worker] : sets->class_rows[class];
+    if (sets->self) {
+        facts.present--;
+        facts.relevant--;
+    }
+    for (size_t j = 0; sets->query_id != NULL && j < sets->reference.rows; j++) {
+        if (sets->query_id[i] != sets->reference_id[j]) continue;
+        facts.present--;
+        facts.relevant -= is_relevant(&facts, class, sets->reference_class[j]);
     }
     return facts;
 }
@@ -110,27 +111,53 @@ static const nf_ranked *rank_nearest(const nf_retrieval *retrieval, const row_sc
     return nf_sort_spread(scratch->item, scratch->spare, kept, scratch->bins);
 }
 
-/* Whether the most frequent class among the nearest is the query's; of classes with equal counts,
- * the one that comes first. */
-static bool vote(const nf_eval_sets *sets, uint32_t class, const nf_ranked *item, size_t count,
-                 uint32_t *votes) {
-    for (size_t p = 0; p < count; p++) votes[sets->reference_class[item[p].index]]++;
+/* Labels of a row that votes: with one label each its class. */
+static size_t labels_of(const nf_eval_sets *sets, const uint32_t *class, const uint32_t **label) {
+    *label = class;
+    if (sets->relation == NULL) return 1;
+    const size_t first = sets->relation->class_offset[*class];
+    *label = sets->relation->class_label + first;
+    return sets->relation->class_offset[*class + 1] - first;
+}
+
+/* The most frequent label among the nearest; of labels with equal counts the one that comes first. */
+static uint32_t winner_of(const nf_eval_sets *sets, const nf_ranked *item, size_t count,
+                          uint32_t *votes) {
+    const uint32_t *label;
     uint32_t most = 0, winner = 0;
     for (size_t p = 0; p < count; p++) {
-        uint32_t candidate = sets->reference_class[item[p].index];
-        if (votes[candidate] > most) {
-            most = votes[candidate];
-            winner = candidate;
+        const size_t labels = labels_of(sets, &sets->reference_class[item[p].index], &label);
+        for (size_t l = 0; l < labels; l++) votes[label[l]]++;
+    }
+    for (size_t p = 0; p < count; p++) {
+        const size_t labels = labels_of(sets, &sets->reference_class[item[p].index], &label);
+        for (size_t l = 0; l < labels; l++) {
+            if (votes[label[l]] <= most) continue;
+            most = votes[label[l]];
+            winner = label[l];
         }
     }
-    for (size_t p = 0; p < count; p++) votes[sets->reference_class[item[p].index]] = 0;
-    return winner == class;
+    for (size_t p = 0; p < count; p++) {
+        const size_t labels = labels_of(sets, &sets->reference_class[item[p].index], &label);
+        for (size_t l = 0; l < labels; l++) votes[label[l]] = 0;
+    }
+    return winner;
+}
+
+/* Whether the query has the label that wins. */
+static bool vote(const nf_eval_sets *sets, size_t i, const nf_ranked *item, size_t count,
+                 uint32_t *votes) {
+    const uint32_t *label, winner = winner_of(sets, item, count, votes);
+    const size_t labels = labels_of(sets, &sets->query_class[i], &label);
+    bool has = false;
+    for (size_t l = 0; l < labels; l++) has |= label[l] == winner;
+    return has;
 }
 
 void nf_retrieval_row(nf_retrieval *retrieval, int worker, size_t i, nf_type type,
                       const void *distance) {
     const nf_eval_sets *sets = retrieval->sets;
-    const row_facts facts = facts_of(retrieval, i);
+    const row_facts facts = facts_of(retrieval, worker, i);
     row_scratch scratch;
     layout(sets, retrieval->scratch + (size_t)worker * retrieval->worker_bytes, &scratch);
     retrieval->dropped[i] = facts.relevant == 0;
@@ -142,7 +169,7 @@ void nf_retrieval_row(nf_retrieval *retrieval, int worker, size_t i, nf_type typ
     size_t hits = 0;
     double sum = 0;
     for (size_t p = 0; p < wanted; p++) {
-        if (sets->reference_class[item[p].index] != class) continue;
+        if (!is_relevant(&facts, class, sets->reference_class[item[p].index])) continue;
         if (first == 0) first = (uint32_t)p + 1;
         if (p >= facts.relevant) break; /* past R only the first hit counts */
         hits++;
@@ -152,7 +179,7 @@ void nf_retrieval_row(nf_retrieval *retrieval, int worker, size_t i, nf_type typ
     retrieval->precision[i] = (double)hits / (double)facts.relevant;
     retrieval->average[i] = sum / (double)facts.relevant;
     retrieval->voted[i] =
-        vote(sets, class, item, nf_min_size(wanted, retrieval->options->knn_k), scratch.votes);
+        vote(sets, i, item, nf_min_size(wanted, retrieval->options->knn_k), scratch.votes);
 }
 
 void nf_retrieval_result(const nf_retrieval *retrieval, nf_eval_result *result) {

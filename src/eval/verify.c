@@ -13,8 +13,8 @@ nf_eval_limits nf_eval_default_limits(void) {
 
 static uint64_t all_pairs(const nf_eval_sets *sets) {
     uint64_t n = sets->query.rows;
-    return sets->self ? sets->positive_pairs + sets->negative_pairs
-                      : n * (uint64_t)sets->reference.rows;
+    if (!sets->self) return n * (uint64_t)sets->reference.rows;
+    return n % 2 == 0 ? n / 2 * (n - 1) : n * ((n - 1) / 2);
 }
 
 static nf_status begin_collect(nf_context *context, nf_verify *verify, size_t pairs) {
@@ -65,8 +65,8 @@ typedef struct key_chunk {
 
 /* The queries' rows [j, j + count) of the reference. A row is not paired with itself: of a set with
  * itself only j > i are asked for. */
-static void fill_chunk(const nf_eval_sets *sets, size_t i, size_t j, size_t count, nf_type type,
-                       const void *distance, key_chunk *chunk) {
+static void fill_chunk(const nf_eval_sets *sets, const uint8_t *related, size_t i, size_t j,
+                       size_t count, nf_type type, const void *distance, key_chunk *chunk) {
     const float *f = distance;
     const double *g = distance;
     const uint32_t class = sets->query_class[i], *other = sets->reference_class + j;
@@ -76,7 +76,11 @@ static void fill_chunk(const nf_eval_sets *sets, size_t i, size_t j, size_t coun
     } else {
         for (size_t c = 0; c < count; c++) chunk->key[c] = nf_key_f32((float)g[c]);
     }
-    for (size_t c = 0; c < count; c++) chunk->same[c] = other[c] == class;
+    if (related == NULL) {
+        for (size_t c = 0; c < count; c++) chunk->same[c] = other[c] == class;
+    } else {
+        for (size_t c = 0; c < count; c++) chunk->same[c] = related[other[c]];
+    }
     if (sets->query_id == NULL) return;
     size_t kept = 0;
     for (size_t c = 0; c < count; c++) {
@@ -134,12 +138,13 @@ static void count_fine(nf_verify *verify, const key_chunk *chunk) {
 void nf_verify_row(nf_verify *verify, int worker, size_t i, size_t first, size_t count,
                    nf_type type, const void *distance) {
     const nf_verify_mode mode = verify->mode;
+    const uint8_t *related = nf_eval_related(verify->sets, worker, verify->sets->query_class[i]);
     key_chunk chunk;
     uint32_t *local = NULL;
     if (mode == NF_VERIFY_COARSE) local = verify->local + (size_t)worker * NF_COARSE_BINS * 2;
     for (size_t done = 0; done < count; done += NF_KEY_CHUNK) {
         size_t size = nf_min_size(NF_KEY_CHUNK, count - done);
-        fill_chunk(verify->sets, i, first + done, size, type,
+        fill_chunk(verify->sets, related, i, first + done, size, type,
                    (const char *)distance + done * nf_type_size(type), &chunk);
         switch (mode) {
         case NF_VERIFY_COLLECT: collect(verify, i, first + done, size, &chunk); break;
