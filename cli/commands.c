@@ -52,8 +52,11 @@ const cli_command cli_commands[] = {
      .summary = "judge an embedding: retrieval and verification",
      .usage = {"eval EMB --labels FILE|:COLUMN [-k 1,5,10]",
                "eval Q --labels FILE --reference R --reference-labels FILE [--ids FILE "
-               "--reference-ids FILE]"},
+               "--reference-ids FILE]",
+               "eval EMB --label-sets FILE [--reference R --reference-label-sets FILE]"},
      .examples = {{"nearfar eval emb.npy --labels y.npy", "every row against every other row"},
+                  {"nearfar eval emb.npy --label-sets tags.npy",
+                   "several labels a row: (n, c) of 0 and 1"},
                   {"nearfar eval emb.npy --labels y.npy -k 1,5,10 --metric cosine --json",
                    "another metric, and JSON for programs"},
                   {"nearfar eval q.npy --labels ql.npy --reference r.npy --reference-labels rl.npy",
@@ -66,7 +69,9 @@ const cli_command cli_commands[] = {
          "ROC AUC: chance that a positive pair is nearer than a negative one; 0.5 is guessing.\n"
          "EER: error rate of the threshold where as many negatives are accepted as positives "
          "rejected. TAR@FAR=f: positives accepted when a share of at most f of the negatives is.\n"
-         "Rows without another row of their class are dropped from retrieval and counted.",
+         "Rows without another row of their class are dropped from retrieval and counted.\n"
+         "With --label-sets rows that share a label are of one class with each other, and in the "
+         "vote every label of a neighbour counts.",
      .operands = 1,
      .operand_values = "digits digits-train digits-test",
      .run = cli_run_eval},

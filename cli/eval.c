@@ -1,7 +1,7 @@
 /* nearfar eval: retrieval and verification, as a table or as JSON. */
 #include <math.h>
 
-#include "data.h"
+#include "label_sets.h"
 
 static int read_options(cli *app, nf_eval_options *options) {
     *options = nf_eval_defaults();
@@ -62,8 +62,8 @@ static int print_table(cli *app, const nf_eval_options *options, const nf_eval_r
     cli_row(app, "metric", "%s%s", nf_metric_name(options->distance.metric),
             options->distance.normalize ? ", rows normalised" : "");
     cli_row_count(app, "rows", result->n);
-    cli_row(app, "queries", "%zu (%zu dropped: alone in their class)", result->queries,
-            result->dropped);
+    cli_row(app, "queries", "%zu (%zu dropped: %s)", result->queries, result->dropped,
+            cli_given(app, OPT_LABEL_SETS) ? "no row shares a label" : "alone in their class");
     printf("\n");
     for (size_t i = 0; i < options->k_count; i++) {
         snprintf(name, sizeof name, "recall@%zu", options->k[i]);
@@ -88,7 +88,8 @@ static int print_table(cli *app, const nf_eval_options *options, const nf_eval_r
 
 static void tell(cli *app, const nf_eval_result *result) {
     if (result->queries == 0) {
-        cli_warn(app, "no row has another row of its class, so retrieval is undefined");
+        cli_warn(app, "no row has another row %s, so retrieval is undefined",
+                 cli_given(app, OPT_LABEL_SETS) ? "that shares a label" : "of its class");
     }
     if (result->positive_pairs == 0 || result->negative_pairs == 0) {
         cli_warn(app, "there is no %s pair, so verification is undefined",
@@ -102,50 +103,108 @@ static void tell(cli *app, const nf_eval_result *result) {
     }
 }
 
-static int evaluate(cli *app, const nf_eval_options *options, cli_rows *query, cli_rows *reference,
-                    const nf_array *ids, const nf_array *reference_ids) {
+/* What is evaluated: options borrow from it. */
+typedef struct work {
+    nf_eval_options options;
+    cli_rows query, reference;
+    cli_label_sets query_sets, reference_sets;
+    nf_array *ids, *reference_ids;
+} work;
+
+static nf_status run(cli *app, const work *w, nf_eval_result *result) {
+    const nf_eval_options *options = &w->options;
+    const int64_t *ids = w->ids != NULL ? w->ids->data : NULL;
+    const int64_t *reference_ids = w->reference_ids != NULL ? w->reference_ids->data : NULL;
+    const bool reference = cli_given(app, OPT_REFERENCE), sets = cli_given(app, OPT_LABEL_SETS);
+    if (sets && reference) {
+        return nf_eval_label_sets_reference(app->context, options, w->query.x, &w->query_sets.sets,
+                                            ids, w->reference.x, &w->reference_sets.sets,
+                                            reference_ids, result);
+    }
+    if (sets) {
+        return nf_eval_label_sets(app->context, options, w->query.x, &w->query_sets.sets, result);
+    }
+    if (reference) {
+        return nf_eval_reference(app->context, options, w->query.x, w->query.labels, ids,
+                                 w->reference.x, w->reference.labels, reference_ids, result);
+    }
+    return nf_eval(app->context, options, w->query.x, w->query.labels, result);
+}
+
+static int evaluate(cli *app, const work *w) {
     nf_eval_result result;
     cli_progress_begin(app, "evaluating");
-    nf_status status =
-        reference == NULL
-            ? nf_eval(app->context, options, query->x, query->labels, &result)
-            : nf_eval_reference(app->context, options, query->x, query->labels,
-                                ids != NULL ? ids->data : NULL, reference->x, reference->labels,
-                                reference_ids != NULL ? reference_ids->data : NULL, &result);
+    nf_status status = run(app, w, &result);
     cli_progress_end(app);
     int code = cli_data_status(app, status, "eval");
     if (code != CLI_OK) return code;
     tell(app, &result);
-    return app->json ? print_json(app, options, &result) : print_table(app, options, &result);
+    return app->json ? print_json(app, &w->options, &result)
+                     : print_table(app, &w->options, &result);
 }
 
-static int evaluate_reference(cli *app, const nf_eval_options *options, cli_rows *query) {
-    cli_rows reference = {0};
-    nf_array *ids = NULL, *reference_ids = NULL;
-    int code = cli_load_reference(app, query, &reference, &ids, &reference_ids);
-    if (code == CLI_OK) code = evaluate(app, options, query, &reference, ids, reference_ids);
-    nf_array_free(app->context, ids);
-    nf_array_free(app->context, reference_ids);
-    cli_free_rows(app, &reference);
-    return code;
+static int check_sets(cli *app) {
+    if (!cli_given(app, OPT_LABEL_SETS)) {
+        if (!cli_given(app, OPT_REFERENCE_LABEL_SETS)) return CLI_OK;
+        return cli_fail(app, CLI_USAGE,
+                        "--reference-label-sets goes with --label-sets, which is missing");
+    }
+    static const cli_option_id others[] = {OPT_LABELS, OPT_REFERENCE_LABELS, OPT_UNLABELLED};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        if (!cli_given(app, others[i])) continue;
+        return cli_fail(app, CLI_USAGE,
+                        "--%s is about labels, one per row: it does not go with --label-sets",
+                        cli_options[others[i]].name);
+    }
+    if (cli_given(app, OPT_REFERENCE) && !cli_given(app, OPT_REFERENCE_LABEL_SETS)) {
+        return cli_fail(app, CLI_USAGE,
+                        "--label-sets with --reference needs --reference-label-sets FILE");
+    }
+    return CLI_OK;
+}
+
+/* A label is a column of the file. */
+static int match_sets(cli *app, const work *w) {
+    const nf_matrix a = w->query_sets.indicators.x, b = w->reference_sets.indicators.x;
+    if (!cli_given(app, OPT_REFERENCE) || a.cols == b.cols) return CLI_OK;
+    return cli_fail(app, CLI_DATA,
+                    "--label-sets has %zu columns, but --reference-label-sets has %zu: a column is "
+                    "a label, so they must match",
+                    a.cols, b.cols);
+}
+
+static int load(cli *app, work *w) {
+    const bool sets = cli_given(app, OPT_LABEL_SETS);
+    int code = cli_load_rows(app, app->args.operand[0], cli_labels_text(app),
+                             sets ? NULL : "--labels", &w->query);
+    if (code == CLI_OK && cli_given(app, OPT_REFERENCE)) {
+        code = cli_load_reference(app, &w->query, &w->reference, &w->ids, &w->reference_ids);
+    }
+    if (code != CLI_OK || !sets) return code;
+    code = cli_load_label_sets(app, OPT_LABEL_SETS, w->query.x.rows, &w->query_sets);
+    if (code == CLI_OK && cli_given(app, OPT_REFERENCE)) {
+        code = cli_load_label_sets(app, OPT_REFERENCE_LABEL_SETS, w->reference.x.rows,
+                                   &w->reference_sets);
+    }
+    return code == CLI_OK ? match_sets(app, w) : code;
 }
 
 int cli_run_eval(cli *app) {
-    nf_eval_options options;
-    cli_rows query = {0};
+    work w = {0};
     if (app->args.operands < 1) {
         return cli_fail(app, CLI_USAGE, "eval needs an embedding: nearfar eval EMB --labels FILE");
     }
     int code = cli_check_distance(app);
     if (code == CLI_OK) code = cli_check_reference(app);
-    if (code == CLI_OK) code = read_options(app, &options);
-    if (code == CLI_OK) {
-        code = cli_load_rows(app, app->args.operand[0], cli_labels_text(app), "--labels", &query);
-    }
-    if (code == CLI_OK) {
-        code = cli_given(app, OPT_REFERENCE) ? evaluate_reference(app, &options, &query)
-                                             : evaluate(app, &options, &query, NULL, NULL, NULL);
-    }
-    cli_free_rows(app, &query);
+    if (code == CLI_OK) code = check_sets(app);
+    if (code == CLI_OK) code = read_options(app, &w.options);
+    if (code == CLI_OK) code = load(app, &w);
+    if (code == CLI_OK) code = evaluate(app, &w);
+    nf_array_free(app->context, w.ids);
+    nf_array_free(app->context, w.reference_ids);
+    cli_free_label_sets(app, &w.query_sets);
+    cli_free_label_sets(app, &w.reference_sets);
+    cli_free_rows(app, &w.query);
+    cli_free_rows(app, &w.reference);
     return code;
 }

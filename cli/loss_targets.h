@@ -2,15 +2,13 @@
 #ifndef NF_CLI_LOSS_TARGETS_H
 #define NF_CLI_LOSS_TARGETS_H
 
-#include "data.h"
+#include "label_sets.h"
 
 typedef struct cli_targets {
     nf_targets targets;
-    cli_rows indicators, soft, pair_weight;
+    cli_label_sets sets;
+    cli_rows soft, pair_weight;
     nf_array *row_weight, *group;
-    size_t *offset;
-    int64_t *label;
-    nf_label_sets sets;
 } cli_targets;
 
 /* Whether any option of targets is given, and whether they are used together rightly. */

@@ -451,6 +451,77 @@ def test_reference_set(cli, data):
         assert got[key] == pytest.approx(itself[key], rel=1e-12)
 
 
+def sets_of(labels, columns):
+    return (np.asarray(labels)[:, None] == np.arange(columns)).astype(np.uint8)
+
+
+def test_one_label_in_every_set_is_the_evaluation_of_labels(cli, data):
+    cli.save(sets=sets_of(data["y"], data["y"].max() + 1), r=data["x"][:40] + 0.25,
+             rl=data["y"][:40], rs=sets_of(data["y"][:40], data["y"].max() + 1),
+             ids=np.arange(60), rids=np.arange(40))
+    assert cli.json("eval", "x.npy", "--label-sets", "sets.npy") == cli.json(
+        "eval", "x.npy", "--labels", "y.npy")
+    reference = ["--reference", "r.npy", "--ids", "ids.npy", "--reference-ids", "rids.npy"]
+    assert cli.json("eval", "x.npy", "--label-sets", "sets.npy", "--reference-label-sets", "rs.npy",
+                    *reference) == cli.json("eval", "x.npy", "--labels", "y.npy",
+                                            "--reference-labels", "rl.npy", *reference)
+
+
+def test_several_labels_a_row(cli, data):
+    x, rng = data["x"], np.random.default_rng(3)
+    sets = (rng.random((60, 6)) < 0.2).astype(np.uint8)
+    cli.save(sets=sets)
+    got = cli.json("eval", "x.npy", "--label-sets", "sets.npy", "-k", "1,3")
+    keep = sets.any(1)
+    assert 0 < (~keep).sum() and got["n"] == keep.sum()
+    d, same = full(x[keep]), (sets[keep] @ sets[keep].T) > 0
+    np.fill_diagonal(d, np.inf)
+    order = np.argsort(d, 1, kind="stable")
+    precision, average, recall = [], [], []
+    for q, row in enumerate(order[:, :-1]):
+        hit = same[q, row]
+        relevant = hit.sum()
+        if relevant == 0:
+            continue
+        share = np.cumsum(hit) / np.arange(1, len(row) + 1)
+        precision.append(hit[:relevant].mean())
+        average.append((share * hit)[:relevant].sum() / relevant)
+        recall.append(hit[:3].any())
+    assert got["queries"] == len(recall) and got["dropped"] == keep.sum() - len(recall)
+    assert got["r_precision"] == pytest.approx(np.mean(precision))
+    assert got["map_at_r"] == pytest.approx(np.mean(average))
+    assert got["recall_at_3"] == pytest.approx(np.mean(recall))
+    i, j = np.triu_indices(len(same), 1)
+    assert got["positive_pairs"] == same[i, j].sum()
+    table = cli.ok("eval", "x.npy", "--label-sets", "sets.npy").stdout
+    assert "no row shares a label" in table
+
+
+@pytest.mark.parametrize("arguments, word", [
+    (["--labels", "y.npy", "--label-sets", "s.npy"], "does not go with --label-sets"),
+    (["--label-sets", "s.npy", "--unlabelled", "none"], "one per row"),
+    (["--label-sets", "s.npy", "--reference", "x.npy"], "needs --reference-label-sets"),
+    (["--label-sets", "s.npy", "--reference", "x.npy", "--reference-labels", "y.npy"], "one per row"),
+    (["--label-sets", "s.npy", "--reference-label-sets", "s.npy"], "--reference, which is missing"),
+    (["--labels", "y.npy", "--reference", "x.npy", "--reference-label-sets", "s.npy"],
+     "--label-sets, which is missing"),
+    (["--label-sets", "s.npy", "--soft", "s.npy"], "belongs to"),
+])
+def test_options_of_label_sets_that_do_not_go_together(cli, data, arguments, word):
+    cli.save(s=sets_of(data["y"], 9))
+    assert word in cli.fails(USAGE, "eval", "x.npy", *arguments)
+
+
+def test_label_sets_must_fit(cli, data):
+    sets = sets_of(data["y"], 9)
+    cli.save(half=sets * 0.5, short=sets[1:], s=sets, narrow=sets[:, :-1])
+    message = cli.fails(DATA, "eval", "x.npy", "--label-sets", "half.npy")
+    assert "0 where not" in message and "--soft" not in message
+    assert "59 rows" in cli.fails(DATA, "eval", "x.npy", "--label-sets", "short.npy")
+    assert "8" in cli.fails(DATA, "eval", "x.npy", "--label-sets", "s.npy", "--reference", "x.npy",
+                            "--reference-label-sets", "narrow.npy")
+
+
 # ---- class names --------------------------------------------------------------------------------
 
 
