@@ -182,6 +182,53 @@ def labels_together(first, second):
     return ids[:len(a_values)], ids[len(a_values):]
 
 
+def offsets_and_labels(label_sets):
+    """Offsets (n + 1) and labels of an indicator array (n, c) or of n collections; None twice for None."""
+    return label_sets_together(label_sets)[:2]
+
+
+def label_sets_together(first, second=None):
+    """The same of two sets one after the other, equal labels having equal numbers in both."""
+    if _is_indicator(first) and _is_indicator(second):
+        if first.shape[1] != second.shape[1]:
+            raise ValueError(f"label_sets has {first.shape[1]} columns, reference_label_sets "
+                             f"{second.shape[1]}: a column is a label, so they must match")
+    elif second is not None and (_is_indicator(first) or _is_indicator(second)):
+        raise TypeError("label_sets and reference_label_sets must both be collections of labels or "
+                        "both arrays (n, c) of 0 and 1")
+    sides = [side if side is None or _is_indicator(side) else [list(row) for row in side]
+             for side in (first, second)]
+    seen = dict.fromkeys(label for side in sides if isinstance(side, list)
+                         for row in side for label in row)
+    try:
+        seen = sorted(seen)
+    except TypeError:  # labels of several kinds keep the order in which they appear
+        pass
+    number = {label: k for k, label in enumerate(seen)}
+    return (*_offsets_and_numbers(sides[0], number), *_offsets_and_numbers(sides[1], number))
+
+
+def _is_indicator(sets):
+    return hasattr(sets, "ndim") and sets.ndim == 2
+
+
+def _offsets_and_numbers(sets, number):
+    if sets is None:
+        return None, None
+    if isinstance(sets, list):
+        labels = [number[label] for row in sets for label in row]
+        counts = [len(row) for row in sets]
+    else:
+        indicator = np.asarray(sets)
+        if not np.isin(indicator, (0, 1)).all():
+            raise ValueError("label_sets (n, c) must hold 0 and 1 only: for targets between them "
+                             "use soft")
+        rows, labels = np.nonzero(indicator)
+        counts = np.bincount(rows, minlength=len(indicator))
+    return (np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            np.asarray(labels, np.int64))
+
+
 def index(value, name):
     """Whole row numbers as int64."""
     array = _column(_as_array(value, name), name, "one row number per pair")

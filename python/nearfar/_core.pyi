@@ -434,12 +434,13 @@ def loss(
     divisor: float | None = None, fast: bool = False,
 ) -> LossResult: ...
 def evaluate(
-    x: ArrayLike, labels: ArrayLike, reference: ArrayLike | None = None,
+    x: ArrayLike, labels: ArrayLike | None = None, reference: ArrayLike | None = None,
     reference_labels: ArrayLike | None = None, *, ids: ArrayLike | None = None,
     reference_ids: ArrayLike | None = None, k: Iterable[SupportsIndex] = (1, 5, 10),
     knn_k: SupportsIndex = 5, retrieval: bool = True, verification: bool = True,
     metric: _Metric = "euclidean", normalize: bool = False, precise: bool = False,
     unlabelled: Literal[-1] | None = -1, fast: bool = False,
+    label_sets: Any = None, reference_label_sets: Any = None,
 ) -> Evaluation: ...
 def set_num_threads(threads: SupportsIndex, /) -> None: ...
 def get_num_threads() -> int: ...

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _core
+from . import _convert, _core
 from ._core import LossResult
 
 
@@ -59,7 +59,7 @@ class TargetLoss(_core.Loss):
         Returns LossResult with grad (n, d).
         """
         row_weight = row_weights(labels, row_weight, class_weight)
-        offsets, set_labels = offsets_and_labels(label_sets)
+        offsets, set_labels = _convert.offsets_and_labels(label_sets)
         return self._targets(x, labels, offsets, set_labels, soft, row_weight, pair_weight, groups,
                              gradient)
 
@@ -73,24 +73,3 @@ def row_weights(labels, row_weight, class_weight):
     weights = [class_weight.get(label, 1.0) for label in np.asarray(labels).tolist()]
     return (np.asarray(weights, np.float64) if row_weight is None
             else np.asarray(row_weight, np.float64) * weights)
-
-
-def offsets_and_labels(label_sets):
-    """Offsets (n + 1) and labels of an indicator array (n, c) or of n collections; None twice for None."""
-    if label_sets is None:
-        return None, None
-    if hasattr(label_sets, "ndim") and label_sets.ndim == 2:
-        indicator = np.asarray(label_sets)
-        if not np.isin(indicator, (0, 1)).all():
-            raise ValueError("label_sets (n, c) must hold 0 and 1 only: for targets between them "
-                             "use soft")
-        rows, labels = np.nonzero(indicator)
-        counts = np.bincount(rows, minlength=len(indicator))
-    else:
-        number = {}
-        collections = [list(collection) for collection in label_sets]
-        labels = [number.setdefault(label, len(number))
-                  for collection in collections for label in collection]
-        counts = [len(collection) for collection in collections]
-    return (np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-            np.asarray(labels, np.int64))

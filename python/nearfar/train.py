@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from . import _convert, _core
 from . import mine as _mine
-from ._targets import offsets_and_labels, row_weights
+from ._targets import row_weights
 from .anchor_losses import CLASSES, AnchorLoss, preset_loss
 from .losses import ContrastiveLoss, _FIELDS
 from .model import Model
@@ -206,7 +206,7 @@ class Trainer:
             model._set_metadata("class_names", json.dumps(names, ensure_ascii=False,
                                                           separators=(",", ":")))
         return self._run(_core.train, model, x, labels, valid_x, valid_labels,
-                         *offsets_and_labels(label_sets), soft, row_weight, pair_weight, groups)
+                         *_convert.offsets_and_labels(label_sets), soft, row_weight, pair_weight, groups)
 
     def fit_rows(self, left: ArrayLike, right: ArrayLike, same: ArrayLike,
                  weight: ArrayLike | None = None, *, same_encoding: str = "01",

@@ -113,6 +113,18 @@ int core_same_get(core_state *state, PyObject *object, const char *name, nf_same
 void core_vector_release(core_vector *vector);
 int core_same_count(size_t count, const char *name, size_t expected, const char *other);
 
+/* Several labels a row. */
+typedef struct core_label_sets {
+    core_vector offsets, labels;
+    size_t *offset;
+    nf_label_sets sets;
+} core_label_sets;
+
+/* From int64 offsets (n + 1) and labels of n rows. Zeroed first, released also after a failure. */
+int core_label_sets_get(core_state *state, PyObject *offsets, PyObject *labels, size_t n,
+                        core_label_sets *form);
+void core_label_sets_release(core_label_sets *form);
+
 /* ---- outputs (output.c) --------------------------------------------------------------------- */
 
 /* New NumPy arrays; *data is valid as long as the array lives. */

@@ -4,9 +4,10 @@
 #include "core.h"
 
 const char core_doc_evaluate[] =
-    "evaluate(x, labels, reference=None, reference_labels=None, *, ids=None, reference_ids=None,\n"
-    "         k=(1, 5, 10), knn_k=5, retrieval=True, verification=True, metric='euclidean',\n"
-    "         normalize=False, precise=False, unlabelled=-1, fast=False)\n"
+    "evaluate(x, labels=None, reference=None, reference_labels=None, *, ids=None,\n"
+    "         reference_ids=None, k=(1, 5, 10), knn_k=5, retrieval=True, verification=True,\n"
+    "         metric='euclidean', normalize=False, precise=False, unlabelled=-1, fast=False,\n"
+    "         label_sets=None, reference_label_sets=None)\n"
     "--\n\n"
     "Retrieval and verification of the rows x (n, d) with labels (n) against each other, or\n"
     "against reference (m, d) with reference_labels (m). Exact; memory O(n), never n x n.\n\n"
@@ -14,14 +15,32 @@ const char core_doc_evaluate[] =
     "label. recall[k] is the share of queries with one of them among the k nearest; MAP@R is\n"
     "the mean over queries of (1/R) sum_{i<=R} P(i) rel(i) (Musgrave, Belongie & Lim, ECCV 2020,\n"
     "eq. 6). Verification: every pair is accepted when its distance is <= a threshold.\n\n"
+    "label_sets, reference_label_sets: several labels a row instead of labels, n collections or\n"
+    "an indicator array (n, c) of 0 and 1; \"the same label\" is then a label in common, a row\n"
+    "without any takes no part, and in the vote of knn_accuracy every label of a neighbour "
+    "counts.\n"
     "ids, reference_ids: rows with equal ids are the same item and are not compared.\n"
     "Returns an Evaluation; what was not asked for is None in it.";
 
-static const char *const names[] = {"x",         "labels",        "reference", "reference_labels",
-                                    "ids",       "reference_ids", "k",         "knn_k",
-                                    "retrieval", "verification",  "metric",    "normalize",
-                                    "precise",   "unlabelled",    "fast",      NULL};
-static const core_signature signature = {"evaluate", 4, 2, names};
+static const char *const names[] = {"x",
+                                    "labels",
+                                    "reference",
+                                    "reference_labels",
+                                    "ids",
+                                    "reference_ids",
+                                    "k",
+                                    "knn_k",
+                                    "retrieval",
+                                    "verification",
+                                    "metric",
+                                    "normalize",
+                                    "precise",
+                                    "unlabelled",
+                                    "fast",
+                                    "label_sets",
+                                    "reference_label_sets",
+                                    NULL};
+static const core_signature signature = {"evaluate", 4, 1, names};
 
 enum {
     X,
@@ -39,6 +58,8 @@ enum {
     PRECISE,
     UNLABELLED,
     FAST,
+    LABEL_SETS,
+    REFERENCE_LABEL_SETS,
     ARGUMENTS
 };
 
@@ -77,9 +98,12 @@ static int get_options(PyObject *const *value, nf_eval_options *options, int *ha
 typedef struct inputs {
     core_matrix x, reference;
     core_vector labels, reference_labels, ids, reference_ids;
+    core_label_sets sets, reference_sets;
 } inputs;
 
 static void release(inputs *in) {
+    core_label_sets_release(&in->reference_sets);
+    core_label_sets_release(&in->sets);
     core_vector_release(&in->reference_ids);
     core_vector_release(&in->ids);
     core_vector_release(&in->reference_labels);
@@ -88,13 +112,29 @@ static void release(inputs *in) {
     core_matrix_release(&in->x);
 }
 
+/* One of labels and label_sets, on both sides the same. */
+static int check_given(PyObject *const *value) {
+    const int sets = core_given(value[LABEL_SETS]);
+    const char *message = NULL;
+    if (sets == core_given(value[LABELS])) {
+        message = sets ? "labels and label_sets exclude each other: give one of them"
+                       : "labels is missing: give labels or label_sets";
+    } else if (core_given(value[sets ? REFERENCE_LABELS : REFERENCE_LABEL_SETS])) {
+        message = "reference_labels goes with labels, and reference_label_sets with label_sets";
+    }
+    if (message == NULL) return 0;
+    PyErr_SetString(PyExc_TypeError, message);
+    return -1;
+}
+
 static int get_reference(core_state *state, PyObject *const *value, inputs *in) {
-    if (core_given(value[REFERENCE]) != core_given(value[REFERENCE_LABELS]) ||
+    if (core_given(value[REFERENCE]) !=
+            (core_given(value[REFERENCE_LABELS]) || core_given(value[REFERENCE_LABEL_SETS])) ||
         core_given(value[IDS]) != core_given(value[REFERENCE_IDS]) ||
         (core_given(value[IDS]) && !core_given(value[REFERENCE]))) {
         PyErr_SetString(PyExc_TypeError,
-                        "reference goes with reference_labels, and ids with reference_ids: give "
-                        "both of each");
+                        "reference goes with reference_labels (or reference_label_sets), and ids "
+                        "with reference_ids: give both of each");
         return -1;
     }
     if (!core_given(value[REFERENCE])) return 0;
@@ -113,7 +153,24 @@ static int get_reference(core_state *state, PyObject *const *value, inputs *in) 
                            "reference has rows");
 }
 
+static int get_sets(core_state *state, PyObject *const *value, inputs *in) {
+    PyObject *offsets[2], *labels[2];
+    PyObject *given = value[REFERENCE_LABEL_SETS] != NULL ? value[REFERENCE_LABEL_SETS] : Py_None;
+    PyObject *both =
+        PyObject_CallMethod(state->convert, "label_sets_together", "OO", value[LABEL_SETS], given);
+    int failed =
+        both == NULL ||
+        !PyArg_ParseTuple(both, "OOOO", &offsets[0], &labels[0], &offsets[1], &labels[1]) ||
+        core_label_sets_get(state, offsets[0], labels[0], in->x.view.rows, &in->sets) < 0 ||
+        (core_given(value[REFERENCE]) &&
+         core_label_sets_get(state, offsets[1], labels[1], in->reference.view.rows,
+                             &in->reference_sets) < 0);
+    Py_XDECREF(both);
+    return failed ? -1 : 0;
+}
+
 static int get_labels(core_state *state, PyObject *const *value, inputs *in) {
+    if (core_given(value[LABEL_SETS])) return get_sets(state, value, in);
     if (!core_given(value[REFERENCE])) {
         return core_labels_get(state, value[LABELS], "labels", &in->labels);
     }
@@ -178,6 +235,14 @@ static PyObject *new_evaluation(core_state *state, const nf_eval_options *o,
 
 static nf_status run(core_call *call, PyObject *const *value, const inputs *in,
                      const nf_eval_options *options, int has_unlabelled, nf_eval_result *result) {
+    if (core_given(value[LABEL_SETS])) {
+        if (!core_given(value[REFERENCE])) {
+            return nf_eval_label_sets(call->context, options, in->x.view, &in->sets.sets, result);
+        }
+        return nf_eval_label_sets_reference(
+            call->context, options, in->x.view, &in->sets.sets, in->ids.data, in->reference.view,
+            &in->reference_sets.sets, in->reference_ids.data, result);
+    }
     nf_labels labels = {in->labels.data, in->labels.count, has_unlabelled};
     if (!core_given(value[REFERENCE])) {
         return nf_eval(call->context, options, in->x.view, labels, result);
@@ -195,7 +260,7 @@ CORE_FUNCTION(core_evaluate) {
     inputs in;
     memset(&in, 0, sizeof in);
     int has_unlabelled = 1;
-    if (core_arguments(&signature, args, nargs, keywords, value) < 0 ||
+    if (core_arguments(&signature, args, nargs, keywords, value) < 0 || check_given(value) < 0 ||
         get_options(value, &options, &has_unlabelled) < 0 ||
         core_matrix_get(state, value[X], "x", &in.x) < 0 || get_reference(state, value, &in) < 0 ||
         get_labels(state, value, &in) < 0) {

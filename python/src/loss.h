@@ -45,9 +45,8 @@ void core_sets_release(core_sets *form);
  * of n rows. Zeroed first, released also after a failure. */
 typedef struct core_targets {
     core_matrix soft, pair_weight;
-    core_vector offsets, set_labels, row_weight, groups;
-    size_t *offset;
-    nf_label_sets sets;
+    core_vector row_weight, groups;
+    core_label_sets sets;
     nf_targets targets;
 } core_targets;
 

@@ -12,31 +12,6 @@ enum { X, LABELS, TARGETS, GRADIENT = TARGETS + 6, COUNT };
 /* Of the arguments of core_targets_get. */
 enum { OFFSETS, SET_LABELS, SOFT, ROW_WEIGHT, PAIR_WEIGHT, GROUPS };
 
-static int sets_get(core_state *state, PyObject *const *value, size_t n, core_targets *form) {
-    if (!core_given(value[OFFSETS])) return 0;
-    if (core_index_get(state, value[OFFSETS], "offsets", &form->offsets) < 0 ||
-        core_index_get(state, value[SET_LABELS], "set_labels", &form->set_labels) < 0 ||
-        core_same_count(form->offsets.count, "offsets", n + 1, "one more than x has rows") < 0) {
-        return -1;
-    }
-    form->offset = PyMem_Malloc(form->offsets.count * sizeof *form->offset);
-    if (form->offset == NULL) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    const int64_t *given = form->offsets.data;
-    for (size_t i = 0; i < form->offsets.count; i++) {
-        if (given[i] < 0 || (uint64_t)given[i] > form->set_labels.count) {
-            PyErr_Format(PyExc_ValueError, "offsets[%zu] is outside set_labels", i);
-            return -1;
-        }
-        form->offset[i] = (size_t)given[i];
-    }
-    form->sets = (nf_label_sets){form->offset, form->set_labels.data};
-    form->targets.sets = &form->sets;
-    return 0;
-}
-
 static int square_get(core_state *state, PyObject *object, const char *name, core_matrix *matrix,
                       nf_matrix *view) {
     if (!core_given(object)) return 0;
@@ -67,15 +42,15 @@ int core_targets_get(core_state *state, PyObject *const *value, size_t n, core_t
                    &targets->pair_weight) < 0) {
         return -1;
     }
-    return sets_get(state, value, n, form);
+    if (!core_given(value[OFFSETS])) return 0;
+    targets->sets = &form->sets.sets;
+    return core_label_sets_get(state, value[OFFSETS], value[SET_LABELS], n, &form->sets);
 }
 
 void core_targets_release(core_targets *form) {
-    PyMem_Free(form->offset);
+    core_label_sets_release(&form->sets);
     core_vector_release(&form->groups);
     core_vector_release(&form->row_weight);
-    core_vector_release(&form->set_labels);
-    core_vector_release(&form->offsets);
     core_matrix_release(&form->pair_weight);
     core_matrix_release(&form->soft);
 }

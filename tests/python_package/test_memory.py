@@ -10,6 +10,7 @@ import sys
 import _testcapi
 import numpy as np, nearfar
 x, labels = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 3
+collections = [[label, 7] for label in labels.tolist()]
 loss = nearfar.ContrastiveLoss("hinge", margin=2)
 pairs, same = nearfar.sample_pairs(labels, 10), labels == 1
 model = nearfar.Model(3, 2)
@@ -30,6 +31,7 @@ calls = {
     "indices": lambda: nearfar.pair_indices(labels),
     "sample": lambda: nearfar.sample_pairs(labels, 10),
     "evaluate": lambda: nearfar.evaluate(x, labels),
+    "evaluate sets": lambda: nearfar.evaluate(x, label_sets=collections),
     "model": lambda: nearfar.Model(3, 2),
     "parse": lambda: nearfar.Model.from_bytes(data),
     "embed": lambda: model.embed(x),
@@ -76,8 +78,8 @@ print(nearfar.loss(x[:100], labels[:100]).value)
 """
 
 CALLS = ["loss", "options", "call", "pairs", "rows", "reference", "full", "pdist", "list", "knn",
-         "partition", "classes", "indices", "sample", "evaluate", "model", "parse", "embed",
-         "weights", "converted"]
+         "partition", "classes", "indices", "sample", "evaluate", "evaluate sets", "model", "parse",
+         "embed", "weights", "converted"]
 
 
 def run(code, *arguments):
