@@ -266,7 +266,11 @@ nf_status nf_mine_run(nf_context *context, const nf_mine_job *job, const nf_mine
     status = pass(context, &state);
     if (status != NF_OK) return status;
     state.offset[0] = 0;
-    for (size_t a = 0; a < anchors; a++) state.offset[a + 1] += state.offset[a];
+    for (size_t a = 0; a < anchors; a++) {
+        const uint64_t before = state.offset[a], own = state.offset[a + 1];
+        /* Beyond counting is beyond memory as well. */
+        state.offset[a + 1] = own > UINT64_MAX - before ? UINT64_MAX : before + own;
+    }
     status = make_result(context, &state, state.offset[anchors], &made);
     if (status != NF_OK) return status;
     state.write = true;

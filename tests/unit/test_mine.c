@@ -502,14 +502,36 @@ static void parsing_needs_no_memory(void **state) {
     assert_int_equal(miner, NF_MINE_SEMI_HARD);
 }
 
+/* Four anchors of 2^62 triplets each are 2^64 in all, which 64 bits count as none. */
+static void more_triplets_than_can_be_counted_are_refused(void **state) {
+    (void)state;
+    nf_context *context = test_context(1);
+    const float x[] = {1, 0, 0.8f, 0.6f, 0.6f, 0.8f, 0, 1};
+    const int64_t labels[] = {0, 1, 0, 1};
+    nf_mine_options o = nf_mine_defaults(NF_MINE_DISTANCE_WEIGHTED);
+    o.nonzero_loss_cutoff = 1.9;
+    nf_mined *mined = NULL;
+    for (int bits = 61; bits <= 63; bits++) {
+        o.per_anchor = (size_t)1 << bits;
+        assert_fails(
+            context,
+            nf_mine(context, &o, nf_matrix_f32(x, 4, 2), (nf_labels){labels, 4, 1}, &mined),
+            NF_ERR_RANGE, "mined");
+    }
+    assert_null(mined);
+    nf_context_free(context);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_miner_finds_what_loops_find),
-                                       cmocka_unit_test(weighted_draws_follow_the_density),
-                                       cmocka_unit_test(weighted_never_loses_an_anchor),
-                                       cmocka_unit_test(hard_negatives_are_the_filtered_nearest),
-                                       cmocka_unit_test(random_negatives_are_uniform),
-                                       cmocka_unit_test(wrong_arguments_are_named),
-                                       cmocka_unit_test(failed_allocations_leave_nothing),
-                                       cmocka_unit_test(parsing_needs_no_memory)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(more_triplets_than_can_be_counted_are_refused),
+        cmocka_unit_test(every_miner_finds_what_loops_find),
+        cmocka_unit_test(weighted_draws_follow_the_density),
+        cmocka_unit_test(weighted_never_loses_an_anchor),
+        cmocka_unit_test(hard_negatives_are_the_filtered_nearest),
+        cmocka_unit_test(random_negatives_are_uniform),
+        cmocka_unit_test(wrong_arguments_are_named),
+        cmocka_unit_test(failed_allocations_leave_nothing),
+        cmocka_unit_test(parsing_needs_no_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
