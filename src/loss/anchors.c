@@ -4,8 +4,10 @@
 #include "base/math.h"
 #include "loss/softmax.h"
 
+/* The peak's own exponential is 1: a sum of nothing had exponents that are no numbers. */
 double nf_log_sum(const nf_softmax_row *row) {
-    return row->pairs > 0 ? row->peak + nf_log(row->sum) : -(double)INFINITY;
+    if (!(row->pairs > 0)) return -(double)INFINITY;
+    return row->sum > 0 ? row->peak + nf_log(row->sum) : (double)NAN;
 }
 
 /* factor of exp(z - peak) that makes it coefficient exp(z) / sum exp(z). */
@@ -68,7 +70,7 @@ static double generalized_lifted(const nf_softmax_row *const row[2], nf_anchor_n
     for (int side = NF_NEGATIVE; side <= NF_POSITIVE; side++) {
         if (row[side]->pairs > 0) z += nf_log_sum(row[side]);
     }
-    if (!(z > 0)) return 0;
+    if (z <= 0) return 0; /* NaN goes on, to be refused */
     for (int side = NF_NEGATIVE; side <= NF_POSITIVE; side++) softmax(row[side], side, 1, numbers);
     return z;
 }

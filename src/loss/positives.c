@@ -25,7 +25,7 @@ static nf_positive lifted(double margin, double t, double anchor_log, double oth
         if (anchor_log > other_log) share = 1 - share;
     }
     const double j = both + t - margin;
-    if (!(j > 0)) return positive;
+    if (j <= 0) return positive;
     positive.value = j * j / 2;
     positive.slope = j;
     if (!isinf(top)) {

@@ -178,7 +178,7 @@ static nf_status finish_anchors(nf_context *context, nf_softmax_state *state) {
         bool counts;
         double value = nf_anchor_term(loss, &side->stats[NF_NEGATIVE][r],
                                       &side->stats[NF_POSITIVE][r], &numbers, &counts);
-        const bool kept = loss->reduction != NF_REDUCE_MEAN_NONZERO || value > 0;
+        const bool kept = loss->reduction != NF_REDUCE_MEAN_NONZERO || !(value <= 0);
         state->total.value += kept ? value : 0;
         state->total.terms += counts;
         state->total.active += value > 0;

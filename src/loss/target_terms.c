@@ -99,7 +99,7 @@ static void row_terms(const void *user, const nf_anchor *anchor, nf_anchor_terms
     out->weight = counts ? weight : 0;
     out->active = weight * value > 0;
     if (terms->term != NULL) terms->term[anchor->row] = weight * value;
-    if (terms->loss->reduction == NF_REDUCE_MEAN_NONZERO && !(value > 0)) return;
+    if (terms->loss->reduction == NF_REDUCE_MEAN_NONZERO && value <= 0) return;
     out->value = weight * value;
     for (int side = NF_NEGATIVE; side <= NF_POSITIVE; side++) {
         add_slopes(terms, anchor, side, &sum[side], &numbers, weight, out);

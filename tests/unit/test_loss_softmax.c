@@ -364,6 +364,39 @@ static void extreme_rows(void **state) {
     nf_context_free(context);
 }
 
+/* A number of the loss beyond the rows' type ends the call, whatever the reduction: a mean of the terms
+ * above 0 must not take NaN for no term. */
+static void numbers_beyond_the_type_are_refused(void **state) {
+    (void)state;
+    static const int64_t label[6] = {0, 0, 0, 1, 1, 1};
+    nf_context *context = test_context(1);
+    float x[12], gradient[12] = {7};
+    test_random_f32(1, x, 12, -1, 1);
+    for (int k = 0; k < 6; k++) {
+        nf_loss loss;
+        nf_loss_result result = {.value = 7};
+        assert_ok(context, nf_loss_preset(context,
+                                          k < 2   ? "circle"
+                                          : k < 4 ? "generalized-lifted"
+                                                  : "supcon",
+                                          &loss));
+        loss.reduction = k % 2 ? NF_REDUCE_MEAN_NONZERO : NF_REDUCE_MEAN;
+        if (k < 2) loss.gamma = 1e39;
+        if (k >= 2 && k < 4) loss.neg_margin = 1e39;
+        if (k >= 4) loss.temperature = 1e-60;
+        assert_fails(context,
+                     nf_loss_batch(context, &loss, nf_matrix_f32(x, 6, 2), (nf_labels){label, 6, 0},
+                                   &result, (nf_matrix_out){0}),
+                     NF_ERR_RANGE, "exceed");
+        assert_fails(context,
+                     nf_loss_batch(context, &loss, nf_matrix_f32(x, 6, 2), (nf_labels){label, 6, 0},
+                                   &result, nf_matrix_out_f32(gradient, 6, 2)),
+                     NF_ERR_RANGE, "exceed");
+        assert_true(result.value == 7 && gradient[0] == 7);
+    }
+    nf_context_free(context);
+}
+
 static void same_bits_for_threads_and_instruction_sets(void **state) {
     (void)state;
     for (size_t k = 0; k < COUNT; k++) {
@@ -517,6 +550,7 @@ int main(void) {
                                        cmocka_unit_test(counts_and_statistics),
                                        cmocka_unit_test(extreme_numbers),
                                        cmocka_unit_test(extreme_rows),
+                                       cmocka_unit_test(numbers_beyond_the_type_are_refused),
                                        cmocka_unit_test(same_bits_for_threads_and_instruction_sets),
                                        cmocka_unit_test(fields_a_kind_does_not_take),
                                        cmocka_unit_test(lists_need_terms_of_their_own),
