@@ -267,6 +267,7 @@ class Loss:
         self, query: ArrayLike, query_labels: ArrayLike, reference: ArrayLike,
         reference_labels: ArrayLike, query_ids: ArrayLike | None = None,
         reference_ids: ArrayLike | None = None, *, gradient: bool = True,
+        upstream: ArrayLike | None = None, terms: bool = False,
     ) -> LossResult: ...
     def _numbers(self) -> tuple[float, ...]: ...
     @classmethod
@@ -282,6 +283,19 @@ class Loss:
         set_labels: ArrayLike | None = None, soft: ArrayLike | None = None,
         row_weight: ArrayLike | None = None, pair_weight: ArrayLike | None = None,
         groups: ArrayLike | None = None, gradient: bool = True,
+        upstream: ArrayLike | None = None, terms: bool = False,
+    ) -> LossResult: ...
+    def _reference_targets(
+        self, query: ArrayLike, query_labels: ArrayLike | None, reference: ArrayLike,
+        reference_labels: ArrayLike | None = None, query_ids: ArrayLike | None = None,
+        reference_ids: ArrayLike | None = None, query_offsets: ArrayLike | None = None,
+        query_set_labels: ArrayLike | None = None, query_row_weight: ArrayLike | None = None,
+        query_groups: ArrayLike | None = None, reference_offsets: ArrayLike | None = None,
+        reference_set_labels: ArrayLike | None = None,
+        reference_row_weight: ArrayLike | None = None,
+        reference_groups: ArrayLike | None = None, soft: ArrayLike | None = None,
+        pair_weight: ArrayLike | None = None, gradient: bool = True,
+        upstream: ArrayLike | None = None, terms: bool = False,
     ) -> LossResult: ...
     @property
     def preset(self) -> str: ...

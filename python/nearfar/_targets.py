@@ -20,7 +20,7 @@ class TargetLoss(_core.Loss):
         label_sets: Any = None, soft: ArrayLike | None = None,
         row_weight: ArrayLike | None = None, class_weight: Mapping[Any, float] | None = None,
         pair_weight: ArrayLike | None = None, groups: ArrayLike | None = None,
-        gradient: bool = True,
+        gradient: bool = True, upstream: ArrayLike | None = None, terms: bool = False,
     ) -> LossResult:
         """The loss over all pairs of rows x (n, d) under targets that one class per row cannot say.
 
@@ -54,14 +54,54 @@ class TargetLoss(_core.Loss):
         terms that start from the row (of a triplet its anchor; a triplet has the weights of its two
         pairs too). SupCon is then the cross entropy of soft labels. ``mean`` divides by the number
         of terms (where terms are positive pairs by the sum of y), ``weighted-mean`` by the sum of
-        their weights.
+        their weights. With ``none`` and with ``terms=True`` the result has the terms (n) of each row
+        as anchor, weights included; upstream (n) is what comes down to them.
 
         Returns LossResult with grad (n, d).
         """
         row_weight = row_weights(labels, row_weight, class_weight)
         offsets, set_labels = _convert.offsets_and_labels(label_sets)
         return self._targets(x, labels, offsets, set_labels, soft, row_weight, pair_weight, groups,
-                             gradient)
+                             gradient, upstream, terms)
+
+    def reference_targets(
+        self, query: ArrayLike, query_labels: ArrayLike | None, reference: ArrayLike,
+        reference_labels: ArrayLike | None, query_ids: ArrayLike | None = None,
+        reference_ids: ArrayLike | None = None, *,
+        query_label_sets: Any = None, reference_label_sets: Any = None,
+        soft: ArrayLike | None = None, query_row_weight: ArrayLike | None = None,
+        reference_row_weight: ArrayLike | None = None,
+        class_weight: Mapping[Any, float] | None = None, pair_weight: ArrayLike | None = None,
+        query_groups: ArrayLike | None = None, reference_groups: ArrayLike | None = None,
+        gradient: bool = True, upstream: ArrayLike | None = None, terms: bool = False,
+    ) -> LossResult:
+        """The loss over all pairs of a row of query (n, d) and a row of reference (m, d) under
+        targets; rows with equal ids, or equal groups, make no pair.
+
+        Exactly one of both labels, both label sets, and soft (n, m) says what y is; pair_weight is
+        (n, m) too. Arguments are otherwise those of ``targets`` and ``reference``, formulas those of
+        ``targets`` with i a query and j a reference row: the contrastive family has the weights v_i
+        v_j u, the others have terms that start from queries only, and so no reference_row_weight, and
+        class_weight is that of the queries. n-pairs takes its pairs from one set and is refused.
+        upstream, terms: as in ``targets``, of the queries (n).
+
+        Returns LossResult with grad = (gradient of query, gradient of reference).
+        """
+        of_pairs = not self._takes_rows
+        query_row_weight = row_weights(query_labels, query_row_weight, class_weight)
+        reference_row_weight = row_weights(reference_labels, reference_row_weight,
+                                           class_weight if of_pairs else None)
+        offsets, set_labels, reference_offsets, reference_set_labels = _convert.label_sets_together(
+            query_label_sets, reference_label_sets)
+        return self._reference_targets(
+            query, query_labels, reference, reference_labels, query_ids, reference_ids, offsets,
+            set_labels, query_row_weight, query_groups, reference_offsets, reference_set_labels,
+            reference_row_weight, reference_groups, soft, pair_weight, gradient, upstream, terms)
+
+    @property
+    def _takes_rows(self):
+        """Whether terms are those of rows as anchors, not of single pairs."""
+        return not self._takes("pos_metric")
 
 
 def row_weights(labels, row_weight, class_weight):

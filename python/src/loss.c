@@ -473,13 +473,17 @@ static PyMethodDef loss_methods[] = {
      "Returns LossResult with grad = (gradient of left, gradient of right)."},
     {"reference", (PyCFunction)(void (*)(void))core_loss_reference, METH_FASTCALL | METH_KEYWORDS,
      "reference($self, /, query, query_labels, reference, reference_labels, query_ids=None,\n"
-     "          reference_ids=None, *, gradient=True)\n"
+     "          reference_ids=None, *, gradient=True, upstream=None, terms=False)\n"
      "--\n\n"
      "The loss over all pairs of a row of query (n, d) and a row of reference (m, d). Rows with\n"
      "equal ids are the same item and make no pair.\n\n"
+     "upstream, terms: as those of a call, of the queries (n), which are the anchors.\n\n"
      "Returns LossResult with grad = (gradient of query, gradient of reference)."},
     {"_targets", (PyCFunction)(void (*)(void))core_loss_targets, METH_FASTCALL | METH_KEYWORDS,
      "The loss under targets that are arrays: what targets of a loss calls."},
+    {"_reference_targets", (PyCFunction)(void (*)(void))core_loss_reference_targets,
+     METH_FASTCALL | METH_KEYWORDS,
+     "The same of query x reference: what reference_targets of a loss calls."},
     {"_with_beta", (PyCFunction)(void (*)(void))core_loss_with_beta, METH_FASTCALL | METH_KEYWORDS,
      "(result, gradient of beta) of a margin loss: what margin_loss calls."},
     {NULL, NULL, 0, NULL}};

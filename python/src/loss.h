@@ -31,18 +31,19 @@ void core_terms_release(core_terms *terms);
 static inline double core_loss_work(double pairs, size_t d) { return 6 * pairs * (double)(d + 8); }
 
 /* Query x reference: value[] is query, query_labels, reference, reference_labels, query_ids,
- * reference_ids; released also after a failure. */
+ * reference_ids; released also after a failure. Labels may be missing where `optional`. */
 typedef struct core_sets {
     core_matrix query, reference;
     core_vector query_labels, reference_labels, query_ids, reference_ids;
     nf_loss_sets sets;
 } core_sets;
 
-int core_sets_get(core_state *state, int has_unlabelled, PyObject *const *value, core_sets *form);
+int core_sets_get(core_state *state, int has_unlabelled, int optional, PyObject *const *value,
+                  core_sets *form);
 void core_sets_release(core_sets *form);
 
 /* What targets hold but labels: value[] is offsets, set_labels, soft, row_weight, pair_weight, groups
- * of n rows. Zeroed first, released also after a failure. */
+ * of n rows, of which `whose` tells as "x has rows". Zeroed first, released also after a failure. */
 typedef struct core_targets {
     core_matrix soft, pair_weight;
     core_vector row_weight, groups;
@@ -50,7 +51,8 @@ typedef struct core_targets {
     nf_targets targets;
 } core_targets;
 
-int core_targets_get(core_state *state, PyObject *const *value, size_t n, core_targets *form);
+int core_targets_get(core_state *state, PyObject *const *value, size_t n, const char *whose,
+                     core_targets *form);
 void core_targets_release(core_targets *form);
 
 PyObject *core_loss_pairs(PyObject *object, PyObject *const *args, Py_ssize_t nargs,
@@ -61,6 +63,8 @@ PyObject *core_loss_reference(PyObject *object, PyObject *const *args, Py_ssize_
                               PyObject *keywords);
 PyObject *core_loss_targets(PyObject *object, PyObject *const *args, Py_ssize_t nargs,
                             PyObject *keywords);
+PyObject *core_loss_reference_targets(PyObject *object, PyObject *const *args, Py_ssize_t nargs,
+                                      PyObject *keywords);
 PyObject *core_loss_with_beta(PyObject *object, PyObject *const *args, Py_ssize_t nargs,
                               PyObject *keywords);
 

@@ -170,9 +170,11 @@ done:
 
 /* ---- query x reference ---------------------------------------------------------------------- */
 
-static const char *const reference_names[] = {
-    "query",     "query_labels",  "reference", "reference_labels",
-    "query_ids", "reference_ids", "gradient",  NULL};
+static const char *const reference_names[] = {"query",     "query_labels",
+                                              "reference", "reference_labels",
+                                              "query_ids", "reference_ids",
+                                              "gradient",  "upstream",
+                                              "terms",     NULL};
 static const core_signature reference_signature = {"reference", 6, 4, reference_names};
 
 static int ids_get(core_state *state, PyObject *const *value, core_sets *form) {
@@ -212,12 +214,19 @@ static int both_labels_get(core_state *state, PyObject *const *value, core_sets 
     return failed ? -1 : 0;
 }
 
-int core_sets_get(core_state *state, int has_unlabelled, PyObject *const *value, core_sets *form) {
+int core_sets_get(core_state *state, int has_unlabelled, int optional, PyObject *const *value,
+                  core_sets *form) {
+    const int labels = !optional || core_given(value[1]) || core_given(value[3]);
+    if (optional && core_given(value[1]) != core_given(value[3])) {
+        PyErr_SetString(PyExc_TypeError,
+                        "query_labels and reference_labels go together: give both or neither");
+        return -1;
+    }
     if (core_matrix_get(state, value[0], "query", &form->query) < 0 ||
         core_matrix_get(state, value[2], "reference", &form->reference) < 0 ||
         core_matrix_match(state, &form->query, value[0], "query", &form->reference, value[2],
                           "reference") < 0 ||
-        both_labels_get(state, value, form) < 0 || ids_get(state, value, form) < 0) {
+        (labels && both_labels_get(state, value, form) < 0) || ids_get(state, value, form) < 0) {
         return -1;
     }
     form->sets = (nf_loss_sets){
@@ -240,16 +249,29 @@ void core_sets_release(core_sets *form) {
     core_matrix_release(&form->query);
 }
 
+static nf_status reference_run(core_call *call, const nf_loss *loss, const core_sets *form,
+                               const core_terms *terms, nf_loss_result *result, nf_matrix_out query,
+                               nf_matrix_out reference) {
+    if (terms->array == NULL && terms->of_rows.upstream == NULL) {
+        return nf_loss_reference(call->context, loss, &form->sets, result, query, reference);
+    }
+    return nf_loss_anchors_reference(call->context, loss, &form->sets, &terms->of_rows, result,
+                                     query, reference);
+}
+
 PyObject *core_loss_reference(PyObject *object, PyObject *const *args, Py_ssize_t nargs,
                               PyObject *keywords) {
     core_loss_object *self = (core_loss_object *)object;
     core_state *state = self->state;
-    PyObject *value[7] = {NULL}, *first = NULL, *second = NULL, *both = NULL, *answer = NULL;
+    PyObject *value[9] = {NULL}, *first = NULL, *second = NULL, *both = NULL, *answer = NULL;
     core_sets form = {0};
+    core_terms extras = {0};
     int wanted = 1, failed = 0;
     if (core_arguments(&reference_signature, args, nargs, keywords, value) < 0 ||
         core_flag(value[6], "gradient", &wanted) < 0 ||
-        core_sets_get(state, self->has_unlabelled, value, &form) < 0) {
+        core_sets_get(state, self->has_unlabelled, 0, value, &form) < 0 ||
+        core_terms_get(state, value[7], value[8], form.query.view.rows, self->loss.reduction,
+                       &extras) < 0) {
         goto done;
     }
     nf_matrix_out query_out, reference_out;
@@ -261,16 +283,17 @@ PyObject *core_loss_reference(PyObject *object, PyObject *const *args, Py_ssize_
     core_call call;
     double pairs = (double)form.query.view.rows * (double)form.reference.view.rows;
     if (core_enter(&call, state, core_loss_work(pairs, form.query.view.cols)) < 0) goto done;
-    if (core_leave(&call, nf_loss_reference(call.context, &self->loss, &form.sets, &result,
-                                            query_out, reference_out)) < 0) {
+    if (core_leave(&call, reference_run(&call, &self->loss, &form, &extras, &result, query_out,
+                                        reference_out)) < 0) {
         goto done;
     }
     both = core_gradient_pair(wanted, &first, &form.query, &second, &form.reference);
-    if (both != NULL || !wanted) answer = core_loss_result(state, &result, both, NULL);
+    if (both != NULL || !wanted) answer = core_loss_result(state, &result, both, extras.array);
 done:
     Py_XDECREF(both);
     Py_XDECREF(second);
     Py_XDECREF(first);
+    core_terms_release(&extras);
     core_sets_release(&form);
     return answer;
 }

@@ -18,8 +18,9 @@ static int get_upstream(core_state *state, PyObject *object, size_t count, nf_re
 
 int core_terms_get(core_state *state, PyObject *upstream, PyObject *wanted, size_t count,
                    nf_reduction reduction, core_terms *terms) {
-    int given = reduction == NF_REDUCE_NONE;
+    int given = 0;
     if (core_flag(wanted, "terms", &given) < 0) return -1;
+    given |= reduction == NF_REDUCE_NONE;
     if (get_upstream(state, upstream, count, reduction, terms) < 0) return -1;
     if (!given) return 0;
     void *data;

@@ -36,7 +36,7 @@ typedef struct margin_call {
 static int get_rows(core_loss_object *self, PyObject *const *value, margin_call *in) {
     core_state *state = self->state;
     in->is_batch = !core_given(value[REFERENCE]);
-    if (!in->is_batch) return core_sets_get(state, self->has_unlabelled, value, &in->sets);
+    if (!in->is_batch) return core_sets_get(state, self->has_unlabelled, 0, value, &in->sets);
     if (core_matrix_get(state, value[QUERY], "x", &in->x) < 0) return -1;
     return core_labels_get(state, value[QUERY_LABELS], "labels", &in->labels);
 }

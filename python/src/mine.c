@@ -89,7 +89,7 @@ static int get_inputs(core_state *state, PyObject *const *value, PyObject *unlab
         PyErr_SetString(PyExc_TypeError, "ids and reference_ids go together: give both");
         return -1;
     }
-    if (core_sets_get(state, in->has_unlabelled, value, &in->sets) < 0) return -1;
+    if (core_sets_get(state, in->has_unlabelled, 0, value, &in->sets) < 0) return -1;
     const nf_loss_sets *sets = &in->sets.sets;
     in->work = 6 * (double)sets->query.rows * (double)sets->reference.rows *
                (double)(sets->query.cols + 4);

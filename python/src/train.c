@@ -266,7 +266,7 @@ static void release_inputs(train_inputs *in) {
 
 static int get_inputs(core_state *state, PyObject *const *value, train_inputs *in) {
     if (core_matrix_get(state, value[1], "x", &in->x) < 0 ||
-        core_targets_get(state, value + TARGETS, in->x.view.rows, &in->with) < 0) {
+        core_targets_get(state, value + TARGETS, in->x.view.rows, "x has rows", &in->with) < 0) {
         return -1;
     }
     for (int k = TARGETS; k < TRAIN_INPUTS; k++) in->targets |= core_given(value[k]);

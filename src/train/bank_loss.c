@@ -5,9 +5,8 @@
  * for nothing: none of the terms starts from them. */
 static nf_status run_targets(nf_context *context, const nf_bank_loss *call, nf_loss_sets sets,
                              const nf_row_targets *targets, const nf_bank_rows *held) {
-    const bool of_pairs =
-        call->loss != NULL &&
-        (call->loss->kind == NF_KIND_CONTRASTIVE || call->loss->kind == NF_KIND_USER);
+    const bool of_pairs = call->loss != NULL && (call->loss->kind == NF_KIND_CONTRASTIVE ||
+                                                 call->loss->kind == NF_KIND_USER);
     const nf_reference_targets both = {
         .query = *targets,
         .reference = {.sets = held->sets.offset != NULL ? &held->sets : NULL,
@@ -39,8 +38,7 @@ static nf_status run_rule(nf_context *context, const nf_bank_loss *call, nf_loss
 static nf_status run(nf_context *context, const nf_bank_loss *call, const nf_bank_batch *batch,
                      const nf_bank *after) {
     const nf_bank_rows held = nf_bank_get_rows(after);
-    const nf_loss_sets sets = {batch->x,   held.x,     batch->labels,
-                               held.labels, batch->ids, held.ids};
+    const nf_loss_sets sets = {batch->x, held.x, batch->labels, held.labels, batch->ids, held.ids};
     const nf_matrix_out none = {0};
     if (call->rule != NULL) return run_rule(context, call, sets);
     if (batch->targets != NULL) return run_targets(context, call, sets, batch->targets, &held);
@@ -91,8 +89,8 @@ nf_status nf_loss_bank(nf_context *context, const nf_loss *loss, nf_bank *bank, 
                        nf_labels labels, const int64_t *ids, nf_loss_result *result,
                        nf_matrix_out gradient) {
     const nf_bank_loss call = {.loss = loss, .result = result, .gradient = gradient};
-    return nf_bank_loss_run(context, bank,
-                            (nf_bank_batch){.x = x, .labels = labels, .ids = ids}, &call);
+    return nf_bank_loss_run(context, bank, (nf_bank_batch){.x = x, .labels = labels, .ids = ids},
+                            &call);
 }
 
 nf_status nf_loss_anchors_bank(nf_context *context, const nf_loss *loss, nf_bank *bank, nf_matrix x,
@@ -103,8 +101,8 @@ nf_status nf_loss_anchors_bank(nf_context *context, const nf_loss *loss, nf_bank
                                .terms = extras != NULL ? extras : &none,
                                .result = result,
                                .gradient = gradient};
-    return nf_bank_loss_run(context, bank,
-                            (nf_bank_batch){.x = x, .labels = labels, .ids = ids}, &call);
+    return nf_bank_loss_run(context, bank, (nf_bank_batch){.x = x, .labels = labels, .ids = ids},
+                            &call);
 }
 
 nf_status nf_loss_targets_bank(nf_context *context, const nf_loss *loss, nf_bank *bank, nf_matrix x,
@@ -114,22 +112,19 @@ nf_status nf_loss_targets_bank(nf_context *context, const nf_loss *loss, nf_bank
     const nf_row_targets none = {0};
     const nf_bank_loss call = {
         .loss = loss, .terms = extras, .result = result, .gradient = gradient};
-    return nf_bank_loss_run(context, bank,
-                            (nf_bank_batch){.x = x,
-                                            .labels = labels,
-                                            .ids = ids,
-                                            .targets = targets != NULL ? targets : &none},
-                            &call);
+    return nf_bank_loss_run(
+        context, bank,
+        (nf_bank_batch){
+            .x = x, .labels = labels, .ids = ids, .targets = targets != NULL ? targets : &none},
+        &call);
 }
 
 nf_status nf_loss_margin_bank(nf_context *context, const nf_loss *loss, nf_bank *bank, nf_matrix x,
                               nf_labels labels, const int64_t *ids, const nf_margin_beta *beta,
                               nf_loss_result *result, nf_matrix_out gradient) {
     const nf_margin_beta none = {0};
-    const nf_bank_loss call = {.loss = loss,
-                               .beta = beta != NULL ? beta : &none,
-                               .result = result,
-                               .gradient = gradient};
-    return nf_bank_loss_run(context, bank,
-                            (nf_bank_batch){.x = x, .labels = labels, .ids = ids}, &call);
+    const nf_bank_loss call = {
+        .loss = loss, .beta = beta != NULL ? beta : &none, .result = result, .gradient = gradient};
+    return nf_bank_loss_run(context, bank, (nf_bank_batch){.x = x, .labels = labels, .ids = ids},
+                            &call);
 }

@@ -141,3 +141,75 @@ def test_trainer_and_estimator_take_it():
     assert (plain.model.weights[0] != banked.model.weights[0]).any()
     with pytest.raises(ValueError, match="memory_bank is 8"):
         nearfar.Trainer(memory_bank=8, sampling="pairs").fit(x, labels)
+
+
+# ---- rows with more than a label -----------------------------------------------------------------
+
+TAGS = np.array(["sky", "sea", "sand", "snow", "sun"])
+
+
+def rich_batch(rng, source, n=6, d=3):
+    x = rng.standard_normal((n, d))
+    marks = rng.random((n, len(TAGS))) < 0.4
+    sets = {"lists": [TAGS[row].tolist() for row in marks], "indicator": marks}
+    given = {"row_weight": rng.random(n), "groups": rng.integers(0, 9, n)}
+    if source == "labels":
+        return x, given | {"labels": rng.integers(0, 3, n)}
+    return x, given | {"label_sets": sets[source]}
+
+
+@pytest.mark.parametrize("source", ["labels", "lists", "indicator"])
+@pytest.mark.parametrize("loss", [nearfar.ContrastiveLoss(), nearfar.SupConLoss(),
+                                  nearfar.TripletMarginLoss(reduction="none")],
+                         ids=["weston", "supcon", "triplet"])
+def test_rows_keep_what_they_came_with(loss, source):
+    rng = np.random.default_rng(3)
+    bank, seen = nearfar.MemoryBank(15, 3, "float64"), []
+    for step in range(6):
+        x, given = rich_batch(rng, source)
+        got = bank.loss(loss, x, given.get("labels"),
+                        **{k: v for k, v in given.items() if k != "labels"})
+        seen += [{name: value[row] for name, value in given.items()} for row in range(len(x))]
+        held = {name: [seen[i][name] for i in bank.ids] for name in given}
+        if source == "indicator":
+            held["label_sets"] = np.array(held["label_sets"])
+        weights = {} if loss._takes_rows else {"reference_row_weight": held["row_weight"]}
+        named = {f"{side}_label_sets": of.get("label_sets")
+                 for side, of in (("query", given), ("reference", held))}
+        want = loss.reference_targets(
+            x, given.get("labels"), bank.embeddings, held.get("labels"),
+            np.arange(step * 6, step * 6 + 6), bank.ids, query_row_weight=given["row_weight"],
+            query_groups=given["groups"], reference_groups=held["groups"], **named, **weights)
+        assert got.value == want.value and got.counts == want.counts and sum(got.counts[:2]) > 0
+        np.testing.assert_array_equal(got.grad, want.grad[0])
+        assert (got.terms is None) == (want.terms is None)
+        if got.terms is not None:
+            np.testing.assert_array_equal(got.terms, want.terms)
+        assert bank.groups.tolist() == held["groups"]
+        bank = [bank, pickle.loads(pickle.dumps(bank)),
+                nearfar.MemoryBank(1, 1).load_state_dict(bank.state_dict())][step % 3]
+    assert (bank.label_sets is None) == (source == "labels")
+    if source == "lists":
+        assert [sorted(row) for row in bank.label_sets] == [
+            sorted(seen[i]["label_sets"]) for i in bank.ids]
+
+
+def test_all_rows_bring_the_same():
+    rng, loss = np.random.default_rng(4), nearfar.SupConLoss()
+    bank = nearfar.MemoryBank(9, 3, "float64")
+    x, given = rich_batch(rng, "lists")
+    bank.push(x, **given)
+    for change, text in (({"groups": None}, "without groups"),
+                         ({"row_weight": None}, "without row_weight"),
+                         ({"label_sets": None}, "labels or label_sets"),
+                         ({"labels": np.zeros(6, int)}, "labels or label_sets"),
+                         ({"row_weight": -np.ones(6)}, "at least 0"),
+                         ({"label_sets": [["a"]]}, "must have 6"),
+                         ({"miner": mine.batch_hard}, "have no targets")):
+        with pytest.raises((ValueError, TypeError), match=text):
+            bank.loss(loss, x, **{**given, **change})
+    assert len(bank) == 6
+    bank.reset()
+    assert bank.groups is bank.label_sets is bank.row_weight is None
+    bank.push(x, np.zeros(6, int), class_weight={0: 2.0})
+    assert bank.row_weight.tolist() == [2.0] * 6

@@ -245,3 +245,112 @@ def test_what_a_trainer_cannot_take_is_refused(tagged, options, arguments, error
              "class_weight": {0: 1.0}}
     with pytest.raises(error, match=text):
         nearfar.Trainer(**options).fit(x, **{name: given[name] for name in arguments})
+
+
+# ---- query x reference -----------------------------------------------------------------------------
+
+M = 9  # of the N rows are queries
+
+
+def of_two_sets(loss, x, weight, row_weight, **targets):
+    """The same as one set: pairs within a set have weight 0, and terms of reference rows too."""
+    across = np.zeros((N, N))
+    across[:M, M:] = weight
+    of_rows = np.r_[row_weight, np.zeros(N - M)]
+    if not loss._takes_rows:
+        of_rows = np.r_[row_weight, np.ones(N - M)]
+    return loss.targets(x, pair_weight=across, row_weight=of_rows, **targets)
+
+
+LOSSES = [nearfar.ContrastiveLoss(), nearfar.ContrastiveLoss("pml")] + [
+    cls() for name, cls in CLASSES.items() if name != "n-pairs"]
+
+
+@pytest.mark.parametrize("source", ["labels", "sets", "hard"])
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: f"{loss.preset}")
+def test_two_sets_are_one_without_pairs_within(x, loss, source):
+    rng = np.random.default_rng(5)
+    loss = loss.replace(reduction="sum")
+    labels = np.array(list("abcd"))[rng.integers(0, 4, N)]
+    sets = [[label] + [f"{label}{k}" for k in range(k % 3)] for k, label in enumerate(labels)]
+    hard = (labels[:, None] == labels[None]).astype(float)
+    weight, row_weight = rng.random((M, N - M)) * 2, rng.random(M) * 2
+    queries, others = x[:M], x[M:]
+    one = of_two_sets(loss, x, weight, row_weight, **{
+        "labels": {"labels": labels}, "sets": {"label_sets": sets}, "hard": {"soft": hard}}[source])
+    given = {"labels": {}, "sets": {"query_label_sets": sets[:M], "reference_label_sets": sets[M:]},
+             "hard": {"soft": hard[:M, M:]}}[source]
+    names = (labels[:M], labels[M:]) if source == "labels" else (None, None)
+    two = loss.reference_targets(queries, names[0], others, names[1], pair_weight=weight,
+                                 query_row_weight=row_weight, **given)
+    np.testing.assert_allclose(two.value, one.value, rtol=1e-11)
+    np.testing.assert_allclose(np.r_[two.grad[0], two.grad[1]], one.grad, rtol=0,
+                               atol=1e-11 * max(1, abs(one.grad).max()))
+    assert one.value > 0
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: f"{loss.preset}")
+def test_groups_and_ids_make_no_pairs_of_two_sets(x, loss):
+    rng = np.random.default_rng(6)
+    labels, ids = rng.integers(0, 3, N), rng.integers(0, 8, N)
+    want = loss.reference(x[:M], labels[:M], x[M:], labels[M:], ids[:M], ids[M:])
+    for given in ({"query_groups": ids[:M], "reference_groups": ids[M:]},
+                  {"query_ids": ids[:M], "reference_ids": ids[M:]}):
+        got = loss.reference_targets(x[:M], labels[:M], x[M:], labels[M:], **given)
+        assert got.counts[:2] == want.counts[:2]
+        np.testing.assert_allclose(got.value, want.value, rtol=1e-12)
+        for side in (0, 1):
+            np.testing.assert_allclose(got.grad[side], want.grad[side], rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("loss", LOSSES[2:], ids=lambda loss: f"{loss.preset}")
+def test_terms_of_rows_come_from_every_form(x, loss):
+    rng = np.random.default_rng(7)
+    labels, upstream = rng.integers(0, 3, N), rng.normal(size=N)
+    none = loss.replace(reduction="none")
+    sets = (x[:M], labels[:M], x[M:], labels[M:])
+    plain = none.reference(*sets, upstream=upstream[:M])
+    other = none.reference_targets(*sets, upstream=upstream[:M])
+    np.testing.assert_allclose(other.terms, plain.terms, rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(plain.value, plain.terms.sum(), rtol=1e-12)
+    np.testing.assert_allclose(loss.replace(reduction="mean").reference(*sets, terms=True).terms,
+                               plain.terms)
+    for side in (0, 1):
+        np.testing.assert_allclose(other.grad[side], plain.grad[side], rtol=0, atol=1e-10)
+    step = rng.normal(size=(M, D)) * 1e-6
+    ahead, behind = (none.reference(x[:M] + sign * step, *sets[1:]).terms for sign in (1, -1))
+    if loss.preset != "circle":  # which holds factors constant
+        np.testing.assert_allclose(upstream[:M] @ (ahead - behind) / 2,
+                                   (plain.grad[0] * step).sum(), rtol=1e-5, atol=1e-10)
+    batch, same = none(x, labels, upstream=upstream), none.targets(x, labels, upstream=upstream)
+    np.testing.assert_allclose(same.terms, batch.terms, rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(same.grad, batch.grad, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(("given", "error", "text"), [
+    ({"reference_row_weight": np.ones(N - M)}, ValueError, "none starts from the reference"),
+    ({"query_groups": np.arange(M)}, ValueError, "only the query has groups"),
+    ({"query_ids": np.arange(M)}, TypeError, "go together"),
+    ({"soft": np.ones((M, N - M))}, ValueError, "give exactly one"),
+    ({"pair_weight": np.ones((M, M))}, ValueError, "it must be"),
+    ({"query_row_weight": np.ones(M + 1)}, ValueError, "query has rows"),
+    ({"upstream": np.ones(M)}, ValueError, "upstream"),
+    ({"query_labels": None}, TypeError, "give both or neither"),
+])
+def test_what_two_sets_cannot_take_is_refused(x, given, error, text):
+    labels = np.zeros(N, int)
+    arguments = {"query": x[:M], "query_labels": labels[:M], "reference": x[M:],
+                 "reference_labels": labels[M:], **given}
+    with pytest.raises(error, match=text):
+        nearfar.SupConLoss().reference_targets(**arguments)
+
+
+def test_pairs_have_no_terms_of_rows(x):
+    labels = np.zeros(N, int)
+    for call in (lambda loss: loss.reference(x[:M], labels[:M], x[M:], labels[M:]),
+                 lambda loss: loss.reference_targets(x[:M], labels[:M], x[M:], labels[M:]),
+                 lambda loss: loss.targets(x, labels)):
+        with pytest.raises(ValueError, match="terms"):
+            call(nearfar.ContrastiveLoss(reduction="none"))
+    with pytest.raises(ValueError, match="n-pairs"):
+        nearfar.NPairsLoss().reference_targets(x[:M], labels[:M], x[M:], labels[M:])

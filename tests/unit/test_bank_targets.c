@@ -153,18 +153,16 @@ static void other_forms_meet_the_bank(void **state) {
         nf_bank_rows rows = nf_bank_get_rows(bank);
         nf_loss_sets sets = {x, rows.x, labels, rows.labels, ids, rows.ids};
         extras.terms = terms[1];
-        assert_ok(context,
-                  nf_loss_anchors_reference(context, &supcon, &sets, &extras, &result[1],
-                                            nf_matrix_out_f64(gradient[1], N, D), none));
+        assert_ok(context, nf_loss_anchors_reference(context, &supcon, &sets, &extras, &result[1],
+                                                     nf_matrix_out_f64(gradient[1], N, D), none));
         assert_memory_equal(&result[0], &result[1], sizeof result[0]);
         assert_memory_equal(gradient[0], gradient[1], sizeof gradient[0]);
         assert_memory_equal(terms[0], terms[1], sizeof terms[0]);
         assert_ok(context, nf_loss_margin_bank(context, &margin, other, x, labels, NULL, &beta,
                                                &result[0], nf_matrix_out_f64(gradient[0], N, D)));
         beta.gradient = slopes[1];
-        assert_ok(context,
-                  nf_loss_margin_reference(context, &margin, &sets, &beta, &result[1],
-                                           nf_matrix_out_f64(gradient[1], N, D), none));
+        assert_ok(context, nf_loss_margin_reference(context, &margin, &sets, &beta, &result[1],
+                                                    nf_matrix_out_f64(gradient[1], N, D), none));
         assert_memory_equal(&result[0], &result[1], sizeof result[0]);
         assert_memory_equal(gradient[0], gradient[1], sizeof gradient[0]);
         assert_memory_equal(slopes[0], slopes[1], sizeof slopes[0]);
@@ -191,13 +189,12 @@ static void what_does_not_fit_is_refused_and_changes_nothing(void **state) {
     const nf_matrix x = nf_matrix_f64(with.x, N, D);
     const nf_row_targets given = with.targets;
     assert_ok(context, nf_bank_create(context, CAPACITY, D, NF_FLOAT64, &bank));
-    assert_ok(context,
-              nf_bank_push_targets(context, bank, x, (nf_labels){0}, NULL, &with.targets));
-#define REFUSED(status, text)                                                                       \
-    assert_fails(context,                                                                           \
-                 nf_loss_targets_bank(context, &weston, bank, x, with.labels, NULL, &with.targets,  \
-                                      NULL, &result, none),                                         \
-                 status, text);                                                                     \
+    assert_ok(context, nf_bank_push_targets(context, bank, x, (nf_labels){0}, NULL, &with.targets));
+#define REFUSED(status, text)                                                                      \
+    assert_fails(context,                                                                          \
+                 nf_loss_targets_bank(context, &weston, bank, x, with.labels, NULL, &with.targets, \
+                                      NULL, &result, none),                                        \
+                 status, text);                                                                    \
     with.targets = given
     assert_fails(context, nf_bank_push(context, bank, x, without.labels, NULL), NF_ERR_ARG,
                  "without label sets and those of the bank with them");
@@ -220,19 +217,20 @@ static void what_does_not_fit_is_refused_and_changes_nothing(void **state) {
                  nf_loss_targets_bank(context, &weston, bank, x, with.labels, NULL, &with.targets,
                                       &extras, &result, none),
                  NF_ERR_ARG, "terms of pairs");
-    assert_fails(context,
-                 nf_loss_margin_bank(context, &supcon, bank, x, with.labels, NULL, NULL, &result,
-                                     none),
-                 NF_ERR_ARG, "");
+    assert_fails(
+        context,
+        nf_loss_margin_bank(context, &supcon, bank, x, with.labels, NULL, NULL, &result, none),
+        NF_ERR_ARG, "");
     assert_int_equal(nf_bank_get_rows(bank).x.rows, N);
     nf_bank_reset(bank);
-    assert_fails(context,
-                 nf_loss_margin_bank(context, &supcon, bank, x, without.labels, NULL, NULL, &result,
-                                     none),
-                 NF_ERR_ARG, "beta belongs to kind margin");
+    assert_fails(
+        context,
+        nf_loss_margin_bank(context, &supcon, bank, x, without.labels, NULL, NULL, &result, none),
+        NF_ERR_ARG, "beta belongs to kind margin");
     assert_ok(context, nf_bank_push(context, bank, x, without.labels, NULL));
     assert_null(nf_bank_get_rows(bank).sets.offset);
-    assert_ok(context, nf_loss_bank(context, &supcon, bank, x, without.labels, NULL, &result, none));
+    assert_ok(context,
+              nf_loss_bank(context, &supcon, bank, x, without.labels, NULL, &result, none));
     nf_bank_free(context, bank);
     free(h);
     nf_context_free(context);
@@ -323,10 +321,11 @@ static void a_damaged_file_is_refused(void **state) {
                           vector("set_offsets", NF_DTYPE_I64, 3, offset),
                           vector("weights", NF_DTYPE_F64, 2, weight)};
     nf_bank *bank = NULL;
-#define WRITE(count) assert_ok(context, nf_safetensors_write(context, path, tensor, count, metadata, 6))
-#define REFUSED(text)                                                                \
-    WRITE(7);                                                                        \
-    assert_fails(context, nf_bank_load(context, path, &bank), NF_ERR_DATA, text);    \
+#define WRITE(count) \
+    assert_ok(context, nf_safetensors_write(context, path, tensor, count, metadata, 6))
+#define REFUSED(text)                                                             \
+    WRITE(7);                                                                     \
+    assert_fails(context, nf_bank_load(context, path, &bank), NF_ERR_DATA, text); \
     assert_null(bank)
     WRITE(7);
     assert_ok(context, nf_bank_load(context, path, &bank));
