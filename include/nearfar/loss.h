@@ -250,9 +250,12 @@ typedef struct nf_loss_result {
     double value;
     uint64_t positive_pairs, negative_pairs; /* valid pairs of each side */
     uint64_t active_negative;                /* negatives with w phi- > 0 */
-    uint64_t coincident_negatives;           /* negatives at distance 0: loss without gradient,
-                                                a sign of collapse */
-    uint64_t zero_rows;                      /* all-zero rows met by cosine or normalize */
+    uint64_t coincident_negatives;           /* negatives at distance 0: loss without gradient, a
+                                                sign of collapse. Kinds contrastive, user, triplet
+                                                and margin, metrics other than dot; others 0.
+                                                Contrastive: only where negatives can have loss */
+    uint64_t zero_rows;                      /* all-zero rows of the input, in a pair or not, with
+                                                cosine or normalize; else 0 */
     /* 1: the next three are filled. As wide as its neighbours, so that a result has no padding and
      * equal results are equal bytes. */
     uint64_t has_stats;

@@ -79,9 +79,10 @@ typedef struct nf_targets {
 /* All pairs of x (n, d) under these targets; reduction none is NF_ERR_ARG here, and so are targets
  * between 0 and 1 for the kinds n-pairs, triplet and margin. With hard targets and weights 1 this is
  * nf_loss_batch to rounding; every pair is computed from both ends and looked at one by one in double,
- * for several times the work. In the result, pairs with y > 0 count as positive and pairs with y < 1
- * as negative; a pair between counts as both. Memory beyond inputs and outputs: O(n d). Errors:
- * NF_ERR_ARG, NF_ERR_DATA, NF_ERR_RANGE, NF_ERR_NOMEM, NF_ERR_CANCELLED, NF_ERR_CALLBACK. */
+ * for several times the work; distances are rounded to x's type before, where one below its smallest
+ * number is 0. In the result, pairs with y > 0 count as positive and pairs with y < 1 as negative; a
+ * pair between counts as both. Memory beyond inputs and outputs: O(n d). Errors: NF_ERR_ARG,
+ * NF_ERR_DATA, NF_ERR_RANGE, NF_ERR_NOMEM, NF_ERR_CANCELLED, NF_ERR_CALLBACK. */
 NF_API NF_MUST_USE nf_status nf_loss_targets(nf_context *context, const nf_loss *loss, nf_matrix x,
                                              const nf_targets *targets, nf_loss_result *result,
                                              nf_matrix_out gradient);
