@@ -11,6 +11,13 @@ import numpy as np
 _METRICS = ("euclidean", "sqeuclidean", "cosine", "dot", "cityblock")
 _REDUCTIONS = ("mean", "sum", "weighted-mean", "mean-sides", "mean-nonzero", "none", "mean-anchors",
                "divisor")
+_TRIPLETS = ("all", "semi-hard", "hard")
+KINDS = ("contrastive", "nt-xent", "supcon", "nca", "multi-similarity", "circle", "lifted",
+         "generalized-lifted", "n-pairs", "triplet", "margin")
+ISAS = {"auto": 0, "scalar": 1, "avx2": 2, "avx512": 3, "neon": 4}
+MINERS = ("pair-margin", "multi-similarity", "batch-hard", "easy-positive", "triplet-margin",
+          "semi-hard", "distance-weighted")
+VIOLATIONS = ("all", "hard", "semi-hard", "easy")
 _i64p = c.POINTER(c.c_int64)
 
 
@@ -75,6 +82,81 @@ class ContextOptions(c.Structure):
                 ("progress", c.c_void_p), ("progress_user", c.c_void_p)]
 
 
+class RowTerms(c.Structure):
+    _fields_ = [("terms", c.c_void_p), ("upstream", c.c_void_p)]
+
+
+class MarginBeta(c.Structure):
+    _fields_ = [("beta", c.c_void_p), ("count", c.c_size_t), ("nu", c.c_double),
+                ("gradient", c.c_void_p), ("by_label", c.c_int)]
+
+
+class LabelSets(c.Structure):
+    _fields_ = [("offset", c.c_void_p), ("label", c.c_void_p)]
+
+
+class ClassWeight(c.Structure):
+    _fields_ = [("label", c.c_int64), ("weight", c.c_double)]
+
+
+class Targets(c.Structure):
+    _fields_ = [("labels", Labels), ("sets", c.POINTER(LabelSets)), ("soft", Matrix),
+                ("row_weight", c.c_void_p), ("class_weight", c.POINTER(ClassWeight)),
+                ("class_weights", c.c_size_t), ("pair_weight", Matrix), ("group", c.c_void_p)]
+
+
+class RowTargets(c.Structure):
+    _fields_ = [("sets", c.POINTER(LabelSets)), ("row_weight", c.c_void_p),
+                ("class_weight", c.POINTER(ClassWeight)), ("class_weights", c.c_size_t),
+                ("group", c.c_void_p)]
+
+
+class ReferenceTargets(c.Structure):
+    _fields_ = [("query", RowTargets), ("reference", RowTargets), ("soft", Matrix),
+                ("pair_weight", Matrix)]
+
+
+class TripletList(c.Structure):
+    _fields_ = [("count", c.c_size_t), ("anchor", c.c_void_p), ("positive", c.c_void_p),
+                ("negative", c.c_void_p)]
+
+
+class MineOptions(c.Structure):
+    _fields_ = [("miner", c.c_int), ("metric", c.c_int), ("normalize", c.c_int),
+                ("pos_margin", c.c_double), ("neg_margin", c.c_double), ("epsilon", c.c_double),
+                ("margin", c.c_double), ("violation", c.c_int), ("cutoff", c.c_double),
+                ("nonzero_loss_cutoff", c.c_double), ("per_anchor", c.c_size_t),
+                ("seed", c.c_uint64)]
+
+
+class MineHardOptions(c.Structure):
+    _fields_ = [("metric", c.c_int), ("normalize", c.c_int), ("range_max", c.c_size_t),
+                ("absolute_margin", c.c_double), ("relative_margin", c.c_double),
+                ("min_distance", c.c_double), ("max_distance", c.c_double),
+                ("range_min", c.c_size_t), ("negatives", c.c_size_t), ("random", c.c_int),
+                ("seed", c.c_uint64), ("positives", c.c_size_t)]
+
+
+class Mined(c.Structure):
+    _fields_ = [("pairs", Pairs), ("triplets", c.c_size_t), ("anchor", c.c_void_p),
+                ("positive", c.c_void_p), ("negative", c.c_void_p)]
+
+
+class EvalOptions(c.Structure):
+    _fields_ = [("distance", DistanceOptions), ("k", c.c_size_t * 16), ("k_count", c.c_size_t),
+                ("retrieval", c.c_int), ("verification", c.c_int), ("knn_k", c.c_size_t)]
+
+
+class EvalResult(c.Structure):
+    _fields_ = [("n", c.c_size_t), ("queries", c.c_size_t), ("dropped", c.c_size_t),
+                ("recall", c.c_double * 16), ("r_precision", c.c_double), ("map_at_r", c.c_double),
+                ("knn_accuracy", c.c_double), ("positive_pairs", c.c_uint64),
+                ("negative_pairs", c.c_uint64), ("roc_auc", c.c_double), ("eer", c.c_double),
+                ("eer_threshold", c.c_double), ("tar_at_far_1e2", c.c_double),
+                ("tar_at_far_1e3", c.c_double), ("best_accuracy", c.c_double),
+                ("best_threshold", c.c_double)]
+
+
 class NearfarError(Exception):
     pass
 
@@ -95,18 +177,44 @@ def _as(x, dtype):
 
 
 def _matrix(x):
-    return Matrix(x.ctypes.data, 0 if x.dtype == np.float32 else 1, x.shape[0], x.shape[1],
-                  x.shape[1])
+    """A view of rows that may lie apart; None: no matrix."""
+    if x is None:
+        return Matrix()
+    ld = x.strides[0] // x.itemsize if x.shape[0] > 1 and x.size else x.shape[1]
+    return Matrix(x.ctypes.data, 0 if x.dtype == np.float32 else 1, x.shape[0], x.shape[1], ld)
+
+
+def _labels(labels, has_unlabelled):
+    return Labels(_pointer(labels), 0 if labels is None else len(labels), int(has_unlabelled))
+
+
+def loss_options(fields):
+    """A dict of fields by their names, metrics and the like by name too, as the C struct."""
+    loss = LossOptions()
+    for name, value in fields.items():
+        known = {"pos_metric": _METRICS, "neg_metric": _METRICS, "reduction": _REDUCTIONS,
+                 "kind": KINDS, "triplets": _TRIPLETS}.get(name)
+        setattr(loss, name, known.index(value) if known else value)
+    return loss
+
+
+def loss_fields(loss):
+    """The other way round."""
+    fields = {name: getattr(loss, name) for name, _ in LossOptions._fields_ if name != "function"}
+    for name, known in {"pos_metric": _METRICS, "neg_metric": _METRICS, "reduction": _REDUCTIONS,
+                        "kind": KINDS, "triplets": _TRIPLETS}.items():
+        fields[name] = known[fields[name]]
+    return fields
 
 
 class Library:
-    def __init__(self, path=None, threads=2):
+    def __init__(self, path=None, threads=2, isa="auto"):
         self.c = c.CDLL(path or os.environ["NEARFAR_LIB"])
         self.c.nf_loss_weston.restype = LossOptions
         self.c.nf_context_error.restype = c.POINTER(Error)
         self.c.nf_context_error.argtypes = [c.c_void_p]
         self.context = c.c_void_p()
-        options, error = ContextOptions(threads=threads), Error()
+        options, error = ContextOptions(threads=threads, isa=ISAS[isa]), Error()
         if self.c.nf_context_create(c.byref(self.context), c.byref(options), c.byref(error)):
             raise NearfarError(error.message.decode())
 
@@ -118,6 +226,13 @@ class Library:
         if status:
             error = self.c.nf_context_error(self.context).contents
             raise NearfarError(f"{error.status}: {error.message.decode()}")
+
+    def attempt(self, function, *arguments):
+        """A call by its name: its status."""
+        return getattr(self.c, function)(self.context, *arguments)
+
+    def message(self):
+        return self.c.nf_context_error(self.context).contents.message.decode()
 
     def preset(self, name):
         loss = LossOptions()
@@ -180,10 +295,10 @@ class Library:
             _matrix(gq), _matrix(gr)))
         return result, gq, gr
 
-    def distances(self, x, y, metric, normalize=False, precise=False):
+    def distances(self, x, y, metric, normalize=False, precise=False, fast=False):
         x, y = _float(x), _float(y)
         out = np.zeros((len(x), len(y)), dtype=x.dtype)
-        options = DistanceOptions(_METRICS.index(metric), int(normalize), int(precise), 0)
+        options = DistanceOptions(_METRICS.index(metric), int(normalize), int(precise), 0, int(fast))
         self._check(self.c.nf_distances_full(self.context, c.byref(options), _matrix(x),
                                              _matrix(y), _matrix(out)))
         return out

@@ -90,7 +90,7 @@ def distance_gradients(metric, a, b):
     raise ValueError(metric)
 
 
-def _hinge(value, exponent):
+def hinge(value, exponent):
     """max(0, value)^exponent and its derivative; the derivative at the kink is 0."""
     active = value > 0
     base = np.where(active, value, 1.0)
@@ -107,8 +107,8 @@ def terms(loss, a, b, same):
     ua, ub = (unit(a), unit(b)) if loss.normalize else (a, b)
 
     t_pos, t_neg = distance(loss.pos_metric, ua, ub), distance(loss.neg_metric, ua, ub)
-    value_pos, slope_pos = _hinge(t_pos - loss.pos_margin, loss.pos_exponent)
-    value_neg, slope_neg = _hinge(loss.neg_margin - t_neg, loss.neg_exponent)
+    value_pos, slope_pos = hinge(t_pos - loss.pos_margin, loss.pos_exponent)
+    value_neg, slope_neg = hinge(loss.neg_margin - t_neg, loss.neg_exponent)
 
     t = np.where(same, t_pos, t_neg)
     phi = loss.scale * np.where(same, loss.pos_weight * value_pos, loss.neg_weight * value_neg)
