@@ -356,6 +356,16 @@ NF_API NF_MUST_USE nf_status nf_loss_triplets(nf_context *context, const nf_loss
                                               nf_triplet_list triplets, nf_loss_result *result,
                                               nf_matrix_out gradient);
 
+/* nf_loss_triplets for kind margin with the gradient of beta, that of the class of each triplet's anchor
+ * in labels (n), which otherwise says nothing; anchors are labelled. Errors as nf_loss_margin and
+ * nf_loss_triplets. */
+NF_API NF_MUST_USE nf_status nf_loss_margin_triplets(nf_context *context, const nf_loss *loss,
+                                                     nf_matrix x, nf_labels labels,
+                                                     nf_triplet_list triplets,
+                                                     const nf_margin_beta *beta,
+                                                     nf_loss_result *result,
+                                                     nf_matrix_out gradient);
+
 /* Row k of left with row k of right: left (n, d), right (n, d), same (n) of 0 and 1, weight (n) or
  * NULL. This is loss(x1, x2, y). Two gradients, each may have data NULL. */
 NF_API NF_MUST_USE nf_status nf_loss_rows(nf_context *context, const nf_loss *loss, nf_matrix left,

@@ -79,8 +79,8 @@ NF_API nf_train_options nf_train_defaults(void);
  * losses that have terms of what it finds:
  *
  *   pair-margin, multi-similarity          kinds contrastive and user
- *   batch-hard, easy-positive, semi-hard,  kinds triplet (`triplets` all) and margin (beta not learnt),
- *   triplet-margin, distance-weighted      of each triplet; contrastive and user, of its two pairs
+ *   batch-hard, easy-positive, semi-hard,  kinds triplet (`triplets` all) and margin, of each
+ *   triplet-margin, distance-weighted      triplet; contrastive and user, of its two pairs
  *
  * Everything else is NF_ERR_ARG. The miner measures the embedding with its own metric, that of
  * nf_mine_defaults unless changed. Its draws (distance-weighted) follow `seed` and the step; its own

@@ -88,7 +88,9 @@ static void triplet_terms(nf_list_state *state, size_t p, size_t width, const do
                           nf_list_sums *sums) {
     const nf_loss *loss = state->job->loss;
     for (size_t q = 0; q < width; q += 2) {
-        const nf_listed_triplet term = nf_triplet_listed(loss, t[q], t[q + 1]);
+        const double *own = state->job->beta;
+        const double beta = own != NULL ? own[left_of(state->job, p + q)] : loss->beta;
+        const nf_listed_triplet term = nf_triplet_listed(loss, beta, t[q], t[q + 1]);
         state->phi[p + q] = term.value;
         state->phi[p + q + 1] = 0;
         sums->phi[NF_POSITIVE] += term.value;
@@ -283,6 +285,17 @@ static nf_status run_gradients(nf_context *context, nf_list_state *state, bool w
     return status;
 }
 
+/* Where beta grows, the pull shrinks and the push grows, each by the slope of its distance. */
+static void put_beta_slopes(const nf_list_state *state) {
+    const nf_list_job *job = state->job;
+    if (job->beta_slope == NULL) return;
+    memset(job->beta_slope, 0, job->x.rows * sizeof *job->beta_slope);
+    for (size_t p = 0; p < job->count; p++) {
+        const int which = job->same[p] != 0 ? NF_POSITIVE : NF_NEGATIVE;
+        job->beta_slope[left_of(job, p)] -= state->scale[which] * state->slope[p];
+    }
+}
+
 /* ---- the run ---------------------------------------------------------------------------------- */
 
 static nf_status make_rows(nf_context *context, nf_list_state *state) {
@@ -399,6 +412,7 @@ nf_status nf_list_run(nf_context *context, const nf_list_job *job, nf_loss_resul
     if (job->extras != NULL && job->extras->terms != NULL && job->count > 0) {
         memcpy(job->extras->terms, state.phi, job->count * sizeof(double));
     }
+    put_beta_slopes(&state);
     *result = made;
     return NF_OK;
 }

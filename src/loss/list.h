@@ -15,9 +15,11 @@ typedef struct nf_list_job {
     size_t count;
     const uint8_t *same;
     const double *weight; /* NULL: all 1 */
-    bool
-        triplets; /* pairs 2k and 2k + 1 are (anchor, positive) and (anchor, negative) of triplet k, one
-                      term together; for the kinds triplet and margin, without weights and extras */
+    /* Pairs 2k and 2k + 1 are (anchor, positive) and (anchor, negative) of triplet k and have one term
+     * together: the kinds triplet and margin, without weights and extras. */
+    bool triplets;
+    const double *beta; /* (rows of x) of kind margin: that of each anchor; NULL: loss->beta */
+    double *beta_slope; /* out (rows of x): d value / d beta of each; or NULL */
     const nf_pair_terms *extras;
     nf_matrix_out gradient[2]; /* of x and y; data NULL: not wanted */
 } nf_list_job;

@@ -3,9 +3,11 @@
 #include <math.h>
 #include <string.h>
 
+#include "loss/arguments.h"
 #include "loss/batch.h"
 #include "loss/kinds.h"
 #include "loss/reference.h"
+#include "loss/triplet_list.h"
 
 /* Sums over the pairs of one side; `count` and `active` are of pairs with a weight. */
 typedef struct nf_part {
@@ -220,5 +222,68 @@ nf_status nf_loss_margin_reference(nf_context *context, const nf_loss *loss,
         const nf_tiled_job job = nf_sets_job(loss, &state);
         status = run_margin(context, &job, state.partition, beta, result);
     }
+    return nf_scope_leave(context, scope, status);
+}
+
+/* ---- listed triplets --------------------------------------------------------------------------- */
+
+/* Each row's beta, and how many triplets the anchors of each class have. */
+static nf_status spread_beta(nf_context *context, const margin_beta *beta, nf_triplet_list list,
+                             double *of_row) {
+    const int64_t *class_of = beta->partition->class_of;
+    for (size_t r = 0; r < beta->partition->n; r++) {
+        const size_t c = class_of[r] >= 0 ? (size_t)class_of[r] : 0;
+        of_row[r] = beta->of[beta->per_class ? c : 0];
+    }
+    for (size_t k = 0; k < list.count; k++) {
+        const int64_t c = class_of[list.anchor[k]];
+        if (c < 0) {
+            return nf_fail(context, NF_ERR_ARG,
+                           "triplets: anchor[%zu] is row %lld, which has no label and so no beta",
+                           k, (long long)list.anchor[k]);
+        }
+        beta->class_terms[c]++;
+    }
+    return NF_OK;
+}
+
+static nf_status run_listed(nf_context *context, nf_list_job *job, nf_triplet_list list,
+                            const nf_partition *partition, const nf_margin_beta *given,
+                            nf_loss_result *result) {
+    margin_beta beta;
+    nf_loss_result made;
+    double *rows;
+    nf_status status = prepare_beta(context, given, partition, &beta);
+    if (status == NF_OK) {
+        status = nf_scratch(context, &rows, job->x.rows, 2 * sizeof *rows, "betas of rows");
+    }
+    if (status == NF_OK) status = spread_beta(context, &beta, list, rows);
+    if (status != NF_OK) return status;
+    job->beta = rows;
+    job->beta_slope = rows + job->x.rows;
+    status = nf_list_run(context, job, &made);
+    if (status != NF_OK) return status;
+    for (size_t r = 0; r < job->x.rows; r++) {
+        if (partition->class_of[r] >= 0) beta.slope[partition->class_of[r]] += job->beta_slope[r];
+    }
+    made.value += add_regularizer(job->loss, &beta, &made);
+    *result = made;
+    write_slopes(&beta);
+    return NF_OK;
+}
+
+nf_status nf_loss_margin_triplets(nf_context *context, const nf_loss *loss, nf_matrix x,
+                                  nf_labels labels, nf_triplet_list triplets,
+                                  const nf_margin_beta *beta, nf_loss_result *result,
+                                  nf_matrix_out gradient) {
+    nf_scope scope = nf_scope_enter(context);
+    nf_partition *partition = NULL;
+    nf_list_job job;
+    nf_status status = nf_triplet_list_prepare(context, loss, x, triplets, result, gradient, &job);
+    if (status == NF_OK) status = check_learnable(context, loss, beta);
+    if (status == NF_OK) status = nf_check_labels(context, labels, "labels", x.rows, "x");
+    if (status == NF_OK) status = nf_partition_create(context, labels, &partition);
+    if (status == NF_OK) status = run_listed(context, &job, triplets, partition, beta, result);
+    nf_partition_free(context, partition);
     return nf_scope_leave(context, scope, status);
 }

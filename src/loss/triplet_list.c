@@ -5,14 +5,14 @@
 
 #include "loss/arguments.h"
 #include "loss/kinds.h"
-#include "loss/list.h"
 #include "loss/triplet.h"
 
 /* ---- terms ------------------------------------------------------------------------------------ */
 
-static nf_listed_triplet margin_term(const nf_loss *loss, double positive, double negative) {
-    const double pull = (positive - loss->beta) + loss->neg_margin;
-    const double push = (loss->beta - negative) + loss->neg_margin;
+static nf_listed_triplet margin_term(const nf_loss *loss, double beta, double positive,
+                                     double negative) {
+    const double pull = (positive - beta) + loss->neg_margin;
+    const double push = (beta - negative) + loss->neg_margin;
     nf_listed_triplet term = {.active = (unsigned)(pull > 0) + (unsigned)(push > 0)};
     term.value = loss->scale * ((pull > 0 ? pull : 0) + (push > 0 ? push : 0));
     term.slope[NF_POSITIVE] = pull > 0 ? loss->scale : 0;
@@ -20,8 +20,9 @@ static nf_listed_triplet margin_term(const nf_loss *loss, double positive, doubl
     return term;
 }
 
-nf_listed_triplet nf_triplet_listed(const nf_loss *loss, double positive, double negative) {
-    if (loss->kind == NF_KIND_MARGIN) return margin_term(loss, positive, negative);
+nf_listed_triplet nf_triplet_listed(const nf_loss *loss, double beta, double positive,
+                                    double negative) {
+    if (loss->kind == NF_KIND_MARGIN) return margin_term(loss, beta, positive, negative);
     const nf_triplet_terms terms = {loss->neg_margin, loss->smooth != 0};
     double slope;
     const double value = nf_triplet_term(&terms, (positive + terms.margin) - negative, &slope);
@@ -123,21 +124,31 @@ static nf_status split(nf_context *context, nf_triplet_list list, nf_list_job *j
     return NF_OK;
 }
 
-nf_status nf_loss_triplets(nf_context *context, const nf_loss *loss, nf_matrix x,
-                           nf_triplet_list triplets, nf_loss_result *result,
-                           nf_matrix_out gradient) {
-    nf_scope scope = nf_scope_enter(context);
-    nf_list_job job = {.loss = loss, .x = x, .y = x, .within = true, .gradient = {gradient}};
+nf_status nf_triplet_list_prepare(nf_context *context, const nf_loss *loss, nf_matrix x,
+                                  nf_triplet_list triplets, const nf_loss_result *result,
+                                  nf_matrix_out gradient, nf_list_job *job) {
     nf_status status = nf_loss_check(context, loss);
     if (status == NF_OK) status = check_loss(context, loss);
     if (status == NF_OK) status = nf_check_result(context, result);
     if (status == NF_OK) status = nf_check_features(context, x, "x");
     if (status == NF_OK) status = check_triplets(context, triplets, x.rows);
     if (status == NF_OK) status = nf_check_gradient(context, gradient, "gradient", x, "x");
-    if (status == NF_OK) status = split(context, triplets, &job);
-    if (status == NF_OK) {
-        job.triplets = !of_pairs(loss);
-        status = nf_list_run(context, &job, result);
-    }
+    if (status != NF_OK) return status;
+    *job = (nf_list_job){.loss = loss,
+                         .x = x,
+                         .y = x,
+                         .within = true,
+                         .triplets = !of_pairs(loss),
+                         .gradient = {gradient}};
+    return split(context, triplets, job);
+}
+
+nf_status nf_loss_triplets(nf_context *context, const nf_loss *loss, nf_matrix x,
+                           nf_triplet_list triplets, nf_loss_result *result,
+                           nf_matrix_out gradient) {
+    nf_scope scope = nf_scope_enter(context);
+    nf_list_job job;
+    nf_status status = nf_triplet_list_prepare(context, loss, x, triplets, result, gradient, &job);
+    if (status == NF_OK) status = nf_list_run(context, &job, result);
     return nf_scope_leave(context, scope, status);
 }

@@ -92,6 +92,14 @@ nf_status nf_beta_begin(nf_run *run) {
     return status;
 }
 
+nf_margin_beta nf_beta_view(const nf_run *run) {
+    return (nf_margin_beta){.beta = run->beta.value,
+                            .count = run->beta.count,
+                            .nu = run->options.nu,
+                            .gradient = run->beta.gradient,
+                            .by_label = run->beta.label != NULL};
+}
+
 /* ---- end -------------------------------------------------------------------------------------- */
 
 const double *nf_beta_result(const nf_run *run) {

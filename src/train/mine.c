@@ -51,12 +51,6 @@ nf_status nf_mined_check(nf_context *context, const nf_train_options *o, bool la
                        "of them",
                        miner, o->memory_bank);
     }
-    if (o->learn_beta != NF_LEARN_BETA_NONE) {
-        return nf_fail(context, NF_ERR_ARG,
-                       "mine is %s and learn_beta is set: the boundary is learnt from all "
-                       "triplets; use none with a miner",
-                       miner);
-    }
     if (o->mine->seed != 0) {
         return nf_fail(context, NF_ERR_ARG,
                        "mine.seed is set: the draws of a training follow its own seed; leave it 0");
@@ -72,16 +66,19 @@ nf_status nf_source_mined_loss(nf_run *run, nf_loss_result *result) {
     const nf_matrix y = nf_matrix_f32(run->a.y, run->rows, d);
     const nf_matrix_out gradient = nf_matrix_out_f32(run->a.gradient[0], run->rows, d);
     nf_mine_options options = *run->options.mine;
+    const nf_labels labels = {run->source.step_labels, run->rows, 0};
     nf_mined *mined = NULL;
     options.seed = nf_random(run->options.seed, NF_STREAM_MINING, run->step);
-    nf_status status = nf_mine(run->context, &options, y,
-                               (nf_labels){run->source.step_labels, run->rows, 0}, &mined);
+    nf_status status = nf_mine(run->context, &options, y, labels, &mined);
     if (status != NF_OK) return status;
     if (nf_mine_gives_triplets(options.miner)) {
         const nf_triplet_list list = {mined->triplets, mined->anchor, mined->positive,
                                       mined->negative};
         run->mined = list.count;
-        status = nf_loss_triplets(run->context, loss, y, list, result, gradient);
+        const nf_margin_beta beta = nf_beta_view(run);
+        status = beta.count > 0 ? nf_loss_margin_triplets(run->context, loss, y, labels, list,
+                                                          &beta, result, gradient)
+                                : nf_loss_triplets(run->context, loss, y, list, result, gradient);
     } else {
         run->mined = mined->pairs.count;
         status = nf_loss_pairs(run->context, loss, y, mined->pairs, NULL, result, gradient);

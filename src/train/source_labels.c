@@ -34,20 +34,11 @@ static nf_status load_batch(nf_run *run, size_t step) {
     return nf_model_gather(run->context, run->mean, run->std, s->x, s->step_row, n, &run->a, 0);
 }
 
-/* The learnt betas by the labels of a step, which are class numbers. */
-static nf_margin_beta beta_of(const nf_run *run) {
-    return (nf_margin_beta){.beta = run->beta.value,
-                            .count = run->beta.count,
-                            .nu = run->options.nu,
-                            .gradient = run->beta.gradient,
-                            .by_label = run->beta.label != NULL};
-}
-
 static nf_status loss_batch(nf_run *run, nf_loss_result *result) {
     size_t d = run->model->options.outputs;
     nf_labels labels = {run->source.step_labels, run->rows, 0};
     if (run->beta.count > 0) {
-        const nf_margin_beta beta = beta_of(run);
+        const nf_margin_beta beta = nf_beta_view(run);
         return nf_loss_margin(run->context, &run->options.loss,
                               nf_matrix_f32(run->a.y, run->rows, d), labels, &beta, result,
                               nf_matrix_out_f32(run->a.gradient[0], run->rows, d));
@@ -61,7 +52,7 @@ static nf_status loss_batch(nf_run *run, nf_loss_result *result) {
 static nf_status loss_bank(nf_run *run, nf_loss_result *result) {
     nf_source *s = &run->source;
     const size_t d = run->model->options.outputs;
-    const nf_margin_beta beta = beta_of(run);
+    const nf_margin_beta beta = nf_beta_view(run);
     const nf_bank_batch batch = {.x = nf_matrix_f32(run->a.y, run->rows, d),
                                  .labels = {s->step_labels, run->rows, 0},
                                  .ids = s->step_ids};

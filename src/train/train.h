@@ -168,6 +168,8 @@ bool nf_optimizer_step_beta(nf_run *run);
 
 /* Betas for the classes of the source, from the model's metadata or loss.beta. */
 nf_status nf_beta_begin(nf_run *run) NF_MUST_USE;
+/* The learnt betas by the labels of a step, which are class numbers; count 0 where none is. */
+nf_margin_beta nf_beta_view(const nf_run *run);
 /* Those of the weights that are kept. */
 const double *nf_beta_result(const nf_run *run);
 double nf_beta_mean(const nf_learnt_beta *beta, const double *value);

@@ -282,6 +282,13 @@ def test_every_miner_trains_with_its_options(cli, blobs, miner, loss, options, k
     assert train(cli, "-e", "1")["config"]["mine"] is None
 
 
+def test_a_boundary_is_learnt_from_what_is_mined(cli, blobs):
+    got = train(cli, "--mine", "distance-weighted", "--loss", "margin", "--beta", "0.4", "--learn-beta",
+                "class", "--beta-lr", "0.05", "-e", "4")
+    betas = [float(beta) for beta in metadata(cli, "m.safetensors")["train.beta"].split(",")]
+    assert len(betas) == 4 and all(beta != 0.4 for beta in betas) and got["mined"] > 0
+
+
 def test_what_is_mined_depends_on_the_seed_alone(cli, blobs):
     def digest(*options):
         train(cli, "--mine", "distance-weighted", "--loss", "triplet", "-e", "4", "--sampling", "all",
@@ -313,7 +320,7 @@ def test_mining_is_told(cli, blobs):
     (["--mine", "semi-hard", "--loss", "triplet", "--triplets", "hard"], "keep one"),
     (["--mine", "semi-hard", "--sampling", "pairs"], "--sampling pairs"),
     (["--mine", "semi-hard", "--memory-bank", "50"], "--memory-bank does not go with --mine"),
-    (["--mine", "semi-hard", "--loss", "margin", "--learn-beta", "class"], "--learn-beta does not"),
+    (["--mine", "semi-hard", "--loss", "triplet", "--learn-beta", "class"], "goes with --loss margin"),
     (["--mine", "semi-hard", "--row-weights", "w.npy"], "--row-weights does not go"),
     (["--mine", "semi-hard", "--epsilon", "0.1"], "--epsilon does not go with --mine semi-hard"),
     (["--mine", "pair-margin", "--mine-margin", "0.1"], "--mine-margin does not go"),

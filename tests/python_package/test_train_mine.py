@@ -80,6 +80,14 @@ def test_the_file_is_the_program_s(program, rng, miner, name, options):
     assert sum(event.empty_steps for event in trainer.history) == trainer.report.empty_steps
 
 
+def test_a_boundary_is_learnt_from_what_is_mined(rng):
+    x, labels = rows(rng, 90, 5, np.float32)
+    trainer = nearfar.Trainer("margin", mine="distance-weighted", learn_beta="global", beta_lr=0.05,
+                              epochs=3, batch_size=40)
+    trainer.fit(x, labels)
+    assert trainer.report.beta != 1.2 and trainer.report.mined > 0
+
+
 def test_nothing_to_mine_is_no_error(rng):
     x, labels = rows(rng, 60, 5)
     trainer = nearfar.Trainer("triplet", mine="triplet-margin", mine_options={"margin": -9}, epochs=2)

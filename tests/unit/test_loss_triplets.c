@@ -227,6 +227,105 @@ static void pair_losses_take_both_pairs(void **state) {
     nf_context_free(context);
 }
 
+/* ---- beta to learn ---------------------------------------------------------------------------- */
+
+/* The class of each label, in the order of first appearance. */
+static size_t classes_of(const data *t, size_t class_of[N]) {
+    int64_t seen[N];
+    size_t count = 0;
+    for (size_t r = 0; r < N; r++) {
+        size_t c = 0;
+        while (c < count && seen[c] != t->label[r]) c++;
+        if (c == count) seen[count++] = t->label[r];
+        class_of[r] = c;
+    }
+    return count;
+}
+
+/* Value by the formulas, with each anchor's beta and the regularizer. */
+static double margin_by_loops(const data *t, const nf_loss *loss, const nf_margin_beta *beta,
+                              const size_t class_of[N]) {
+    double sum = 0, own = 0;
+    uint64_t active = 0;
+    for (size_t k = 0; k < t->count; k++) {
+        const size_t c = beta->count > 1 ? class_of[t->anchor[k]] : 0;
+        const double pull = distance(t->x, t->anchor[k], t->positive[k], loss) - beta->beta[c];
+        const double push = beta->beta[c] - distance(t->x, t->anchor[k], t->negative[k], loss);
+        sum += fmax(pull + loss->neg_margin, 0) + fmax(push + loss->neg_margin, 0);
+        active += (uint64_t)(pull + loss->neg_margin > 0) + (uint64_t)(push + loss->neg_margin > 0);
+        own += beta->beta[c];
+    }
+    const double count = loss->reduction == NF_REDUCE_SUM            ? 1
+                         : loss->reduction == NF_REDUCE_DIVISOR      ? loss->divisor
+                         : loss->reduction == NF_REDUCE_MEAN_NONZERO ? (double)active
+                                                                     : (double)t->count;
+    const double regular = beta->count > 1 ? own / count : beta->beta[0];
+    return loss->scale * sum / count + beta->nu * regular;
+}
+
+static void a_boundary_has_the_gradient_of_its_triplets(void **state) {
+    (void)state;
+    nf_context *context = test_context(2);
+    for (int k = 1; k < 40; k += 2) {
+        data *t = drawn((uint64_t)k);
+        size_t class_of[N];
+        double beta[N], slope[N], gradient[N * D];
+        test_random_labels((uint64_t)k, t->label, N, 3, 6);
+        test_random_f64((uint64_t)k, beta, N, 0.5, 1.5);
+        const size_t classes = classes_of(t, class_of);
+        const nf_loss loss = loss_number(context, k);
+        const nf_margin_beta own = {beta, k % 4 == 1 ? 1 : classes, k % 3 ? 0.2 : 0, slope, 0};
+        nf_loss_result result;
+        assert_ok(context, nf_loss_margin_triplets(context, &loss, nf_matrix_f64(t->x, N, D),
+                                                   (nf_labels){t->label, N, 0}, list_of(t), &own,
+                                                   &result, nf_matrix_out_f64(gradient, N, D)));
+        const double value = margin_by_loops(t, &loss, &own, class_of);
+        assert_true(fabs(result.value - value) <= 1e-12 * fabs(value));
+        for (size_t c = 0; c < own.count; c++) {
+            const double kept = beta[c], h = 1e-6;
+            beta[c] = kept + h;
+            const double up = margin_by_loops(t, &loss, &own, class_of);
+            beta[c] = kept - h;
+            const double want = (up - margin_by_loops(t, &loss, &own, class_of)) / (2 * h);
+            beta[c] = kept;
+            assert_true(fabs(slope[c] - want) <= 1e-4 * (1 + fabs(want)));
+        }
+        free(t);
+    }
+    nf_context_free(context);
+}
+
+static void one_boundary_for_all_changes_nothing_else(void **state) {
+    (void)state;
+    nf_context *context = test_context(1);
+    data *t = complete(2);
+    const nf_loss loss = loss_number(context, 5);
+    const nf_matrix x = nf_matrix_f32(t->x32, N, D);
+    const nf_labels labels = {t->label, N, 0};
+    nf_margin_beta own = {&loss.beta, 1, 0, NULL, 0};
+    float g[2][N * D];
+    nf_loss_result r[2];
+    memset(r, 0, sizeof r);
+    assert_ok(context, nf_loss_triplets(context, &loss, x, list_of(t), &r[0],
+                                        nf_matrix_out_f32(g[0], N, D)));
+    assert_ok(context, nf_loss_margin_triplets(context, &loss, x, labels, list_of(t), &own, &r[1],
+                                               nf_matrix_out_f32(g[1], N, D)));
+    assert_memory_equal(&r[0], &r[1], sizeof r[0]);
+    assert_memory_equal(g[0], g[1], sizeof g[0]);
+    /* The gradient of all triplets is that of the batch. */
+    double slope[2];
+    own.gradient = &slope[0];
+    own.nu = 0.5;
+    assert_ok(context, nf_loss_margin_triplets(context, &loss, x, labels, list_of(t), &own, &r[0],
+                                               (nf_matrix_out){0}));
+    own.gradient = &slope[1];
+    assert_ok(context, nf_loss_margin(context, &loss, x, labels, &own, &r[1], (nf_matrix_out){0}));
+    assert_true(fabs(slope[0] - slope[1]) <= 1e-9 * fabs(slope[1]));
+    assert_true(fabs(r[0].value - r[1].value) <= 1e-5 * r[1].value);
+    free(t);
+    nf_context_free(context);
+}
+
 static void bits_do_not_depend_on_threads(void **state) {
     (void)state;
     data *t = complete(3);
@@ -301,6 +400,28 @@ static void misuse_is_named(void **state) {
     REFUSED(loss.triplets = NF_TRIPLETS_HARD, "triplets is hard");
     REFUSED(loss.reduction = NF_REDUCE_NONE, "reduction none");
     REFUSED(assert_ok(context, nf_loss_preset(context, "supcon", &loss)), "a loss of kind supcon");
+#undef REFUSED
+    const double beta[2] = {1, 1};
+    nf_margin_beta own = {beta, 1, 0, NULL, 0};
+    nf_labels labels = {t->label, N, 1};
+    for (int64_t r = 0; r < N; r++) t->label[r] = r % 3;
+    assert_fails(context,
+                 nf_loss_margin_triplets(context, &loss, x, labels, list_of(t), &own, &result, out),
+                 NF_ERR_ARG, "the loss is of kind triplet");
+    loss = loss_number(context, 1);
+    own.count = 2;
+    assert_fails(context,
+                 nf_loss_margin_triplets(context, &loss, x, labels, list_of(t), &own, &result, out),
+                 NF_ERR_ARG, "beta has 2 entries");
+    own.count = 1;
+    t->label[t->anchor[0]] = -1;
+    assert_fails(context,
+                 nf_loss_margin_triplets(context, &loss, x, labels, list_of(t), &own, &result, out),
+                 NF_ERR_ARG, "anchor[0] is row");
+    labels.n = 3;
+    assert_fails(context,
+                 nf_loss_margin_triplets(context, &loss, x, labels, list_of(t), &own, &result, out),
+                 NF_ERR_ARG, "labels");
     t->x32[2] = INFINITY;
     assert_fails(context, nf_loss_triplets(context, &loss, x, list_of(t), &result, out),
                  NF_ERR_DATA, "");
@@ -314,18 +435,23 @@ typedef struct memory_job {
     struct {
         nf_loss_result result;
         float gradient[N * D];
+        double beta[3];
     } out;
 } memory_job;
 
 static nf_status memory_body(nf_context *context, void *user) {
     memory_job *job = user;
     nf_loss loss;
-    nf_status status = nf_loss_preset(context,
-                                      job->k == 0   ? "triplet"
-                                      : job->k == 1 ? "margin"
-                                                    : "pml",
-                                      &loss);
+    static const char *const presets[] = {"triplet", "margin", "pml", "margin"};
+    nf_status status = nf_loss_preset(context, presets[job->k], &loss);
     if (status != NF_OK) return status;
+    if (job->k == 3) {
+        const double beta[3] = {0.9, 1, 1.1};
+        const nf_margin_beta own = {beta, 3, 0.1, job->out.beta, 1};
+        return nf_loss_margin_triplets(
+            context, &loss, nf_matrix_f32(job->t->x32, N, D), (nf_labels){job->t->label, N, 0},
+            list_of(job->t), &own, &job->out.result, nf_matrix_out_f32(job->out.gradient, N, D));
+    }
     return nf_loss_triplets(context, &loss, nf_matrix_f32(job->t->x32, N, D), list_of(job->t),
                             &job->out.result, nf_matrix_out_f32(job->out.gradient, N, D));
 }
@@ -333,7 +459,8 @@ static nf_status memory_body(nf_context *context, void *user) {
 static void every_allocation_may_fail(void **state) {
     (void)state;
     memory_job job = {.t = drawn(8)};
-    for (job.k = 0; job.k < 3; job.k++) {
+    for (int64_t r = 0; r < N; r++) job.t->label[r] = r % 3;
+    for (job.k = 0; job.k < 4; job.k++) {
         memset(&job.out, 0, sizeof job.out);
         assert_true(test_fail_every_allocation(2, memory_body, &job, &job.out, sizeof job.out) > 3);
     }
@@ -345,6 +472,8 @@ int main(void) {
         cmocka_unit_test(value_and_gradient_are_those_of_the_terms),
         cmocka_unit_test(all_triplets_are_the_batch),
         cmocka_unit_test(pair_losses_take_both_pairs),
+        cmocka_unit_test(a_boundary_has_the_gradient_of_its_triplets),
+        cmocka_unit_test(one_boundary_for_all_changes_nothing_else),
         cmocka_unit_test(bits_do_not_depend_on_threads),
         cmocka_unit_test(no_triplet_is_zero),
         cmocka_unit_test(misuse_is_named),

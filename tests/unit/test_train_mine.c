@@ -170,6 +170,54 @@ static void steps_are_those_of_miner_and_list_loss(void **state) {
     nf_context_free(context);
 }
 
+/* ---- boundary --------------------------------------------------------------------------------- */
+
+/* A step over all rows moves beta along the gradient of the mined triplets. */
+static void a_boundary_is_learnt_from_what_is_mined(void **state) {
+    (void)state;
+    nf_context *context = test_context(1);
+    for (int each = 0; each < 2; each++) {
+        nf_mine_options mine = nf_mine_defaults(NF_MINE_DISTANCE_WEIGHTED);
+        dataset data = make_data(21, ROWS, CLASSES);
+        const nf_train_data d = view(&data);
+        nf_train_options o = options_of(context, "margin", NF_SAMPLE_ALL, &mine);
+        o.learn_beta = each ? NF_LEARN_BETA_CLASS : NF_LEARN_BETA_GLOBAL;
+        o.loss.beta = 0.9;
+        o.beta_lr = 0.25;
+        o.nu = 0.1;
+        o.epochs = 1;
+        double beta[CLASSES] = {0.9, 0.9, 0.9, 0.9, 0.9}, slope[CLASSES];
+        const nf_margin_beta own = {beta, each ? CLASSES : 1, o.nu, slope, 0};
+        nf_model *model = linear_model(context);
+        float y[ROWS * OUT];
+        const nf_matrix rows = nf_matrix_f32(y, ROWS, OUT);
+        nf_mined *mined;
+        nf_loss_result result;
+        nf_train_report report;
+        assert_ok(context, nf_model_embed(context, model, d.x, nf_matrix_out_f32(y, ROWS, OUT)));
+        nf_mine_options drawn = mine;
+        drawn.seed = nf_random(o.seed, NF_STREAM_MINING, 0);
+        assert_ok(context, nf_mine(context, &drawn, rows, d.labels, &mined));
+        const nf_triplet_list list = {mined->triplets, mined->anchor, mined->positive,
+                                      mined->negative};
+        assert_ok(context, nf_loss_margin_triplets(context, &o.loss, rows, d.labels, list, &own,
+                                                   &result, (nf_matrix_out){0}));
+        assert_ok(context, nf_train(context, model, &d, &o, NULL, NULL, &report));
+        const char *text = nf_model_metadata(model, "train.beta");
+        for (size_t c = 0; c < own.count; c++) {
+            char *end;
+            assert_true(fabs(slope[c]) > 1e-3);
+            assert_true(fabs(strtod(text, &end) - (beta[c] - 0.25 * slope[c])) < 1e-7);
+            text = end + 1;
+        }
+        assert_true(fabs(report.first_loss - result.value) < 1e-9);
+        nf_mined_free(context, mined);
+        nf_model_free(context, model);
+        free_data(&data);
+    }
+    nf_context_free(context);
+}
+
 /* ---- quality ---------------------------------------------------------------------------------- */
 
 static nf_matrix rows_of(const nf_table *t) {
@@ -378,7 +426,7 @@ static void misuse_is_named(void **state) {
     REFUSED("tfa-hard", NF_MINE_SEMI_HARD, (void)0, "use triplets all");
     REFUSED("weston", NF_MINE_SEMI_HARD, o.sampling = NF_SAMPLE_PAIRS, "batches of labelled rows");
     REFUSED("weston", NF_MINE_SEMI_HARD, o.memory_bank = 8, "memory_bank 8");
-    REFUSED("margin", NF_MINE_SEMI_HARD, o.learn_beta = NF_LEARN_BETA_GLOBAL, "learn_beta is set");
+    REFUSED("triplet", NF_MINE_SEMI_HARD, o.learn_beta = NF_LEARN_BETA_GLOBAL, "kind margin");
     REFUSED("weston", NF_MINE_SEMI_HARD, mine.seed = 3, "mine.seed is set");
     REFUSED("weston", NF_MINE_PAIR_MARGIN, mine.pos_margin = NAN, "pos_margin is");
     REFUSED("weston", NF_MINE_PAIR_MARGIN, mine.metric = (nf_metric)77, "metric is 77");
@@ -440,6 +488,7 @@ static void every_allocation_may_fail(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steps_are_those_of_miner_and_list_loss),
+        cmocka_unit_test(a_boundary_is_learnt_from_what_is_mined),
         cmocka_unit_test(every_miner_beats_the_raw_digits),
         cmocka_unit_test(bits_do_not_depend_on_threads_or_instruction_set),
         cmocka_unit_test(draws_follow_seed_and_step),
