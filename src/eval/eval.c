@@ -64,8 +64,8 @@ static nf_status run_pass(nf_context *context, eval_pass *pass) {
     for (size_t row = 0; row < pass->sets->query.rows && status == NF_OK; row += pass->strip.rows) {
         pass->strip = next_strip(pass, row, elements);
         uint64_t work = (uint64_t)pass->strip.rows * pass->strip.columns;
-        if (pass->verify != NULL) nf_verify_strip(context, pass->verify, work);
-        status = nf_strips_compute(context, &pass->strips, pass->strip);
+        if (pass->verify != NULL) status = nf_verify_strip(context, pass->verify, work);
+        if (status == NF_OK) status = nf_strips_compute(context, &pass->strips, pass->strip);
         if (status == NF_OK) {
             status = nf_parallel(context, pass->strip.rows, work > (1 << 14), 0, row_task, pass);
         }
@@ -146,7 +146,7 @@ nf_status nf_eval_run(nf_context *context, const nf_eval_options *options,
     }
     if (status == NF_OK && chosen.verification) {
         pass.verify = &verify;
-        status = nf_verify_begin(context, &sets, limits, &verify);
+        status = nf_verify_begin(context, &sets, limits, pass.strips.capacity, &verify);
     }
     if (status == NF_OK) status = run_passes(context, &pass);
     if (status == NF_OK) {

@@ -4,6 +4,7 @@
 
 #include "distance/strips.h"
 #include "eval/curve.h"
+#include "eval/fine.h"
 #include "eval/order.h"
 #include "eval/relation.h"
 #include "nearfar/eval.h"
@@ -76,15 +77,14 @@ void nf_retrieval_result(const nf_retrieval *retrieval, nf_eval_result *result);
 /* Limits of memory; results do not depend on them. */
 typedef struct nf_eval_limits {
     size_t collect;    /* pairs that are simply collected and sorted */
-    size_t fine_bytes; /* memory of a fine pass, at least that of one bin */
+    size_t fine_bytes; /* counts of a fine pass, at least those of one bin */
+    size_t fine_slots; /* bins of a fine pass, at most NF_FINE_SLOTS; one at least */
     uint64_t list;     /* bins with at most so many pairs are listed, larger ones counted */
-    uint64_t narrow;   /* bins with at most so many pairs are counted in 32 bits */
+    uint64_t narrow;   /* bins with at most so many pairs are counted in 16 bits */
     size_t strip_elements;
 } nf_eval_limits;
 
 nf_eval_limits nf_eval_default_limits(void);
-
-#define NF_COARSE_BINS 65536 /* upper half of a float32 key; the lower half is the fine part */
 
 typedef enum nf_verify_mode { NF_VERIFY_COLLECT, NF_VERIFY_COARSE, NF_VERIFY_FINE } nf_verify_mode;
 
@@ -92,13 +92,16 @@ typedef enum nf_verify_mode { NF_VERIFY_COLLECT, NF_VERIFY_COARSE, NF_VERIFY_FIN
 typedef enum nf_bin_kind {
     NF_BIN_ABSENT, /* not in this pass */
     NF_BIN_LIST,   /* 32-bit words: lower half of the key * 2 + sameness */
-    NF_BIN_NARROW, /* (65536, 2) counters of 32 bits: negatives, positives */
-    NF_BIN_WIDE    /* the same of 64 bits */
+    NF_BIN_NARROW, /* (2, 65536) counters of 16 bits: negatives, positives; then words as in a list for
+                      every 65536 that a counter has passed */
+    NF_BIN_WIDE    /* counters of 64 bits */
 } nf_bin_kind;
 
 typedef struct nf_bin_place {
-    size_t base;        /* byte in the arena */
-    atomic_uint length; /* of a list */
+    size_t bin;
+    nf_bin_kind kind;
+    size_t base;   /* byte in the arena */
+    size_t length; /* words of a list, or after narrow counters */
 } nf_bin_place;
 
 /* Exact order statistics of all pairs in bounded memory. Coarse bins of distances are counted first;
@@ -107,6 +110,7 @@ typedef struct nf_bin_place {
 typedef struct nf_verify {
     const nf_eval_sets *sets;
     nf_eval_limits limits;
+    size_t strip; /* pairs */
     nf_verify_mode mode;
     nf_ranked *pair, *spare; /* key and, as index, sameness: all pairs, or those of a list */
     size_t pairs;
@@ -114,16 +118,18 @@ typedef struct nf_verify {
     uint32_t *local;      /* (workers, bins, 2), not yet in coarse */
     uint64_t local_pairs; /* at most this many are in local */
     bool *refined;        /* (bins) needs its distances one by one */
-    uint8_t *kind;        /* (bins) nf_bin_kind in this pass */
-    nf_bin_place *place;  /* (bins) */
+    nf_fine fine;
+    nf_bin_place *place; /* (slots) bins of this pass, ascending */
     unsigned char *arena;
+    uint64_t *counts; /* (2, 65536) those of a bin whose counters are narrow */
     size_t bins_done; /* bins below are in the curve */
     size_t bins_end;  /* end of this pass */
     nf_curve curve;
 } nf_verify;
 
+/* Strips have at most `strip` pairs. */
 nf_status nf_verify_begin(nf_context *context, const nf_eval_sets *sets, nf_eval_limits limits,
-                          nf_verify *verify) NF_MUST_USE;
+                          size_t strip, nf_verify *verify) NF_MUST_USE;
 
 /* Distances of query i to reference rows [first, first + count). From workers, each pair once a
  * pass. */
@@ -131,7 +137,7 @@ void nf_verify_row(nf_verify *verify, int worker, size_t i, size_t first, size_t
                    nf_type type, const void *distance);
 
 /* Called between strips, before one of `pairs` pairs. */
-void nf_verify_strip(nf_context *context, nf_verify *verify, uint64_t pairs);
+nf_status nf_verify_strip(nf_context *context, nf_verify *verify, uint64_t pairs) NF_MUST_USE;
 
 /* End of a pass over all pairs; *again when another is needed. */
 nf_status nf_verify_pass_done(nf_context *context, nf_verify *verify, bool *again) NF_MUST_USE;

@@ -1,13 +1,15 @@
+#include "base/pool.h"
 #include "eval/eval.h"
 
-#define NF_FINE_COUNTS ((size_t)65536 * 2) /* of one coarse bin */
+#define NF_FINE_KEYS ((size_t)65536) /* of one coarse bin */
 #define NF_KEY_CHUNK 256
 
 nf_eval_limits nf_eval_default_limits(void) {
     return (nf_eval_limits){.collect = (size_t)1 << 20,
-                            .fine_bytes = (size_t)64 << 20,
+                            .fine_bytes = (size_t)56 << 20,
+                            .fine_slots = NF_FINE_SLOTS,
                             .list = 65536,
-                            .narrow = UINT32_MAX,
+                            .narrow = (uint64_t)1 << 30,
                             .strip_elements = (size_t)1 << 22};
 }
 
@@ -27,8 +29,8 @@ static nf_status begin_collect(nf_context *context, nf_verify *verify, size_t pa
 }
 
 nf_status nf_verify_begin(nf_context *context, const nf_eval_sets *sets, nf_eval_limits limits,
-                          nf_verify *verify) {
-    *verify = (nf_verify){.sets = sets, .limits = limits, .mode = NF_VERIFY_COARSE};
+                          size_t strip, nf_verify *verify) {
+    *verify = (nf_verify){.sets = sets, .limits = limits, .strip = strip, .mode = NF_VERIFY_COARSE};
     uint64_t pairs = all_pairs(sets);
     if (pairs <= limits.collect) return begin_collect(context, verify, (size_t)pairs);
     size_t workers = (size_t)context->threads, counts = (size_t)NF_COARSE_BINS * 2;
@@ -40,12 +42,6 @@ nf_status nf_verify_begin(nf_context *context, const nf_eval_sets *sets, nf_eval
     }
     if (status == NF_OK) {
         status = nf_scratch(context, &verify->refined, NF_COARSE_BINS, sizeof(bool), "bins");
-    }
-    if (status == NF_OK) {
-        status = nf_scratch(context, &verify->kind, NF_COARSE_BINS, sizeof(uint8_t), "bins");
-    }
-    if (status == NF_OK) {
-        status = nf_scratch(context, &verify->place, NF_COARSE_BINS, sizeof(nf_bin_place), "bins");
     }
     if (status != NF_OK) return status;
     memset(verify->coarse, 0, counts * sizeof(uint64_t));
@@ -108,33 +104,6 @@ static void count_coarse(uint32_t *local, const key_chunk *chunk) {
     }
 }
 
-/* A counter is a cache miss as a rule: the addresses of a chunk are fetched together before the
- * locked additions, which would otherwise wait for memory one after the other. */
-static void count_fine(nf_verify *verify, const key_chunk *chunk) {
-    _Atomic uint32_t *narrow[NF_KEY_CHUNK];
-    size_t counted = 0;
-    for (size_t c = 0; c < chunk->count; c++) {
-        uint32_t bin = chunk->key[c] >> 16;
-        uint32_t fine = (chunk->key[c] & 0xFFFF) * 2 + chunk->same[c];
-        uint8_t kind = verify->kind[bin];
-        if (kind == NF_BIN_ABSENT) continue;
-        nf_bin_place *place = &verify->place[bin];
-        void *data = verify->arena + place->base;
-        if (kind == NF_BIN_NARROW) {
-            narrow[counted] = (_Atomic uint32_t *)data + fine;
-            __builtin_prefetch(narrow[counted++], 1);
-        } else if (kind == NF_BIN_LIST) {
-            unsigned at = atomic_fetch_add_explicit(&place->length, 1, memory_order_relaxed);
-            ((uint32_t *)data)[at] = fine;
-        } else {
-            atomic_fetch_add_explicit((_Atomic uint64_t *)data + fine, 1, memory_order_relaxed);
-        }
-    }
-    for (size_t c = 0; c < counted; c++) {
-        atomic_fetch_add_explicit(narrow[c], 1, memory_order_relaxed);
-    }
-}
-
 void nf_verify_row(nf_verify *verify, int worker, size_t i, size_t first, size_t count,
                    nf_type type, const void *distance) {
     const nf_verify_mode mode = verify->mode;
@@ -149,7 +118,9 @@ void nf_verify_row(nf_verify *verify, int worker, size_t i, size_t first, size_t
         switch (mode) {
         case NF_VERIFY_COLLECT: collect(verify, i, first + done, size, &chunk); break;
         case NF_VERIFY_COARSE: count_coarse(local, &chunk); break;
-        case NF_VERIFY_FINE: count_fine(verify, &chunk); break;
+        case NF_VERIFY_FINE:
+            nf_fine_put(&verify->fine, worker, chunk.key, chunk.same, chunk.count);
+            break;
         }
     }
 }
@@ -164,10 +135,61 @@ static void gather_local(nf_context *context, nf_verify *verify) {
     verify->local_pairs = 0;
 }
 
-void nf_verify_strip(nf_context *context, nf_verify *verify, uint64_t pairs) {
-    if (verify->mode != NF_VERIFY_COARSE) return;
-    if (verify->local_pairs + pairs > UINT32_MAX) gather_local(context, verify);
-    verify->local_pairs += pairs;
+/* What is behind the counters of a narrow bin. */
+static uint32_t *carries_of(void *data) {
+    return (uint32_t *)((unsigned char *)data + 2 * NF_FINE_KEYS * sizeof(uint16_t));
+}
+
+/* A run of pairs of one side to the counts of its bin. */
+static void count_run(const nf_verify *verify, nf_bin_place *place, uint32_t side,
+                      const nf_fine_run *run) {
+    void *data = verify->arena + place->base;
+    if (place->kind == NF_BIN_LIST) {
+        uint32_t *list = (uint32_t *)data + place->length;
+        for (size_t e = 0; e < run->count; e++) list[e] = run->entry[e] * 2u + side;
+        place->length += run->count;
+    } else if (place->kind == NF_BIN_NARROW) {
+        uint16_t *counts = (uint16_t *)data + side * NF_FINE_KEYS;
+        for (size_t e = 0; e < run->count; e++) {
+            if (++counts[run->entry[e]] != 0) continue;
+            carries_of(data)[place->length++] = run->entry[e] * 2u + side;
+        }
+    } else {
+        uint64_t *counts = (uint64_t *)data + side * NF_FINE_KEYS;
+        for (size_t e = 0; e < run->count; e++) counts[run->entry[e]]++;
+    }
+}
+
+static void drain_task(void *argument, size_t slot, int worker) {
+    nf_verify *verify = argument;
+    (void)worker;
+    for (uint32_t side = 0; side < 2; side++) {
+        nf_fine_run run;
+        for (bool more = nf_fine_first(&verify->fine, slot, side, &run); more;
+             more = nf_fine_next(&verify->fine, slot, side, &run)) {
+            count_run(verify, &verify->place[slot], side, &run);
+        }
+    }
+}
+
+/* Count all pairs that are gathered. */
+static nf_status drain(nf_context *context, nf_verify *verify) {
+    nf_status status = nf_parallel(context, verify->fine.slots, verify->fine.pending > (1 << 16), 0,
+                                   drain_task, verify);
+    nf_fine_reset(&verify->fine);
+    return status;
+}
+
+nf_status nf_verify_strip(nf_context *context, nf_verify *verify, uint64_t pairs) {
+    nf_status status = NF_OK;
+    if (verify->mode == NF_VERIFY_COARSE) {
+        if (verify->local_pairs + pairs > UINT32_MAX) gather_local(context, verify);
+        verify->local_pairs += pairs;
+    } else if (verify->mode == NF_VERIFY_FINE) {
+        if (verify->fine.pending + pairs > verify->fine.capacity) status = drain(context, verify);
+        verify->fine.pending += (size_t)pairs;
+    }
+    return status;
 }
 
 /* ---- between passes ------------------------------------------------------------------------- */
@@ -237,71 +259,88 @@ static nf_bin_kind kind_of_bin(const nf_verify *verify, size_t bin) {
 }
 
 static size_t bytes_of_bin(const nf_verify *verify, size_t bin) {
+    const size_t pairs = (size_t)bin_pairs(verify, bin);
     switch (kind_of_bin(verify, bin)) {
     case NF_BIN_ABSENT: return 0;
-    case NF_BIN_LIST: return nf_round_up((size_t)bin_pairs(verify, bin) * 4, 8);
-    case NF_BIN_NARROW: return NF_FINE_COUNTS * sizeof(uint32_t);
-    case NF_BIN_WIDE: return NF_FINE_COUNTS * sizeof(uint64_t);
+    case NF_BIN_LIST: return nf_round_up(pairs * sizeof(uint32_t), sizeof(uint64_t));
+    case NF_BIN_NARROW:
+        return nf_round_up(2 * NF_FINE_KEYS * sizeof(uint16_t) + (pairs >> 16) * sizeof(uint32_t),
+                           sizeof(uint64_t));
+    case NF_BIN_WIDE: return 2 * NF_FINE_KEYS * sizeof(uint64_t);
     }
     return 0;
 }
 
-/* Refined bins from `begin` on, as many as fit: the bytes they take (0: none left), *end the bin
- * after. */
-static size_t next_group(const nf_verify *verify, size_t begin, size_t *end) {
-    size_t bytes = 0, bin = begin;
-    for (; bin < NF_COARSE_BINS; bin++) {
-        size_t more = bytes_of_bin(verify, bin);
-        if (bytes > 0 && more > 0 && bytes + more > verify->limits.fine_bytes) break;
-        bytes += more;
+/* Refined bins from `begin` on, as many as fit, and the bytes they take; `end` is the bin after. */
+typedef struct bin_group {
+    size_t bins, bytes, end;
+} bin_group;
+
+static bin_group next_group(const nf_verify *verify, size_t begin) {
+    bin_group group = {0, 0, begin};
+    for (; group.end < NF_COARSE_BINS; group.end++) {
+        const size_t more = bytes_of_bin(verify, group.end);
+        if (more == 0) continue;
+        if (group.bins > 0 && (group.bytes + more > verify->limits.fine_bytes ||
+                               group.bins >= verify->limits.fine_slots)) {
+            break;
+        }
+        group.bytes += more;
+        group.bins++;
     }
-    *end = bin;
-    return bytes;
+    return group;
 }
 
 size_t nf_verify_passes_left(const nf_verify *verify) {
-    size_t passes = 0, begin = verify->bins_done;
+    size_t passes = 0;
+    bin_group group = {.end = verify->bins_done};
     if (verify->mode != NF_VERIFY_FINE) return 0;
-    while (next_group(verify, begin, &begin) > 0) passes++;
+    while ((group = next_group(verify, group.end)).bins > 0) passes++;
     return passes;
 }
 
-static void walk_list(nf_verify *verify, size_t bin) {
-    const uint32_t *list = (const void *)(verify->arena + verify->place[bin].base);
-    size_t length = atomic_load(&verify->place[bin].length);
-    for (size_t p = 0; p < length; p++) verify->pair[p] = (nf_ranked){list[p] >> 1, list[p] & 1};
-    nf_sort_ranked(verify->pair, verify->spare, length);
-    add_sorted(&verify->curve, verify->pair, length, (uint32_t)bin);
+static void walk_list(nf_verify *verify, const nf_bin_place *place) {
+    const uint32_t *list = (const void *)(verify->arena + place->base);
+    for (size_t p = 0; p < place->length; p++) {
+        verify->pair[p] = (nf_ranked){list[p] >> 1, list[p] & 1};
+    }
+    nf_sort_ranked(verify->pair, verify->spare, place->length);
+    add_sorted(&verify->curve, verify->pair, place->length, (uint32_t)place->bin);
 }
 
-static void walk_counts(nf_verify *verify, size_t bin) {
-    void *data = verify->arena + verify->place[bin].base;
-    const _Atomic uint32_t *narrow = data;
-    const _Atomic uint64_t *wide = data;
-    bool is_wide = verify->kind[bin] == NF_BIN_WIDE;
-    for (size_t low = 0; low < 65536; low++) {
-        uint64_t side[2];
-        for (size_t s = 0; s < 2; s++) {
-            size_t at = 2 * low + s;
-            side[s] = is_wide ? atomic_load_explicit(&wide[at], memory_order_relaxed)
-                              : atomic_load_explicit(&narrow[at], memory_order_relaxed);
-        }
-        if (side[0] == 0 && side[1] == 0) continue;
-        float distance = nf_key_f32_value((uint32_t)(bin << 16 | low));
-        nf_curve_add(&verify->curve, distance, side[1], side[0]);
+/* Whole counts of a narrow bin. */
+static const uint64_t *widen(const nf_verify *verify, const nf_bin_place *place) {
+    void *data = verify->arena + place->base;
+    const uint16_t *narrow = data;
+    for (size_t at = 0; at < 2 * NF_FINE_KEYS; at++) verify->counts[at] = narrow[at];
+    for (size_t carry = 0; carry < place->length; carry++) {
+        const uint32_t word = carries_of(data)[carry];
+        verify->counts[(word & 1) * NF_FINE_KEYS + (word >> 1)] += (uint64_t)1 << 16;
+    }
+    return verify->counts;
+}
+
+static void walk_counts(nf_verify *verify, const nf_bin_place *place) {
+    const void *data = verify->arena + place->base;
+    const uint64_t *negatives = place->kind == NF_BIN_NARROW ? widen(verify, place) : data;
+    const uint64_t *positives = negatives + NF_FINE_KEYS;
+    for (size_t low = 0; low < NF_FINE_KEYS; low++) {
+        if (negatives[low] == 0 && positives[low] == 0) continue;
+        const float distance = nf_key_f32_value((uint32_t)(place->bin << 16 | low));
+        nf_curve_add(&verify->curve, distance, positives[low], negatives[low]);
     }
 }
 
 /* Bins [bins_done, bins_end) to the curve. */
 static void walk_bins(nf_verify *verify) {
+    const nf_bin_place *place = verify->place;
     for (size_t bin = verify->bins_done; bin < verify->bins_end; bin++) {
-        switch (kind_of_bin(verify, bin)) {
-        case NF_BIN_ABSENT:
+        if (!verify->refined[bin]) {
             nf_curve_skip(&verify->curve, verify->coarse[2 * bin + 1], verify->coarse[2 * bin]);
-            break;
-        case NF_BIN_LIST: walk_list(verify, bin); break;
-        case NF_BIN_NARROW:
-        case NF_BIN_WIDE: walk_counts(verify, bin); break;
+        } else if (place->kind == NF_BIN_LIST) {
+            walk_list(verify, place++);
+        } else {
+            walk_counts(verify, place++);
         }
     }
     verify->bins_done = verify->bins_end;
@@ -309,31 +348,48 @@ static void walk_bins(nf_verify *verify) {
 
 /* Lay out the next pass; *again is false when no refined bin is left. */
 static void prepare_pass(nf_verify *verify, bool *again) {
-    size_t bytes = next_group(verify, verify->bins_done, &verify->bins_end), used = 0;
-    *again = bytes > 0;
+    const bin_group group = next_group(verify, verify->bins_done);
+    nf_bin_place *place = verify->place;
+    size_t used = 0;
+    verify->bins_end = group.end;
+    *again = group.bins > 0;
     if (!*again) {
         walk_bins(verify); /* what is left has one side only */
         return;
     }
-    memset(verify->kind, NF_BIN_ABSENT, NF_COARSE_BINS * sizeof *verify->kind);
-    memset(verify->arena, 0, bytes);
-    for (size_t bin = verify->bins_done; bin < verify->bins_end; bin++) {
-        verify->kind[bin] = (uint8_t)kind_of_bin(verify, bin);
-        verify->place[bin].base = used;
-        atomic_init(&verify->place[bin].length, 0);
+    memset(verify->arena, 0, group.bytes);
+    verify->fine.slots = group.bins;
+    for (size_t bin = 0; bin < NF_COARSE_BINS; bin++) {
+        const bool absent = bin < verify->bins_done || bin >= group.end || !verify->refined[bin];
+        verify->fine.slot[bin] = (uint16_t)(absent ? group.bins : (size_t)(place - verify->place));
+        if (absent) continue;
+        *place++ = (nf_bin_place){bin, kind_of_bin(verify, bin), used, 0};
         used += bytes_of_bin(verify, bin);
     }
+    nf_fine_reset(&verify->fine);
 }
 
 /* Memory of the largest pass and of the longest list. */
 static nf_status make_arena(nf_context *context, nf_verify *verify) {
-    size_t largest = 0, longest = 0, begin = 0, bytes;
-    while ((bytes = next_group(verify, begin, &begin)) > 0) largest = nf_max_size(largest, bytes);
+    size_t bytes = 0, slots = 0, longest = 0;
+    bin_group group = {0};
+    while ((group = next_group(verify, group.end)).bins > 0) {
+        bytes = nf_max_size(bytes, group.bytes);
+        slots = nf_max_size(slots, group.bins);
+    }
     for (size_t bin = 0; bin < NF_COARSE_BINS; bin++) {
         if (kind_of_bin(verify, bin) != NF_BIN_LIST) continue;
         longest = nf_max_size(longest, (size_t)bin_pairs(verify, bin));
     }
-    nf_status status = nf_scratch(context, &verify->arena, largest, 1, "fine counts of distances");
+    nf_status status = nf_scratch(context, &verify->arena, bytes, 1, "fine counts of distances");
+    if (status == NF_OK) {
+        status = nf_scratch(context, &verify->place, slots, sizeof(nf_bin_place), "bins");
+    }
+    if (status == NF_OK) {
+        status = nf_scratch(context, &verify->counts, 2 * NF_FINE_KEYS, sizeof(uint64_t),
+                            "fine counts of distances");
+    }
+    if (status == NF_OK) status = nf_fine_begin(context, slots, verify->strip, &verify->fine);
     if (status == NF_OK) {
         status = nf_scratch(context, &verify->pair, longest, sizeof(nf_ranked), "pairs of a bin");
     }
@@ -370,7 +426,8 @@ nf_status nf_verify_pass_done(nf_context *context, nf_verify *verify, bool *agai
     if (verify->mode == NF_VERIFY_COARSE) {
         status = finish_coarse(context, verify);
     } else {
-        walk_bins(verify);
+        status = drain(context, verify);
+        if (status == NF_OK) walk_bins(verify);
     }
     if (status == NF_OK && verify->bins_done < NF_COARSE_BINS) prepare_pass(verify, again);
     return status;

@@ -308,8 +308,17 @@ static void memory_limits_change_nothing(void **state) {
     static data d;
     const nf_eval_limits limits[] = {
         {.collect = 0, .fine_bytes = 0, .list = UINT32_MAX, .strip_elements = 1},
-        {.collect = 0, .fine_bytes = (size_t)3 << 20, .list = 0, .strip_elements = 500},
-        {.collect = 0, .fine_bytes = (size_t)3 << 20, .list = 5, .narrow = 20, .strip_elements = 9},
+        {.collect = 0,
+         .fine_bytes = (size_t)3 << 20,
+         .fine_slots = 2,
+         .list = 0,
+         .strip_elements = 500},
+        {.collect = 0,
+         .fine_bytes = (size_t)3 << 20,
+         .fine_slots = NF_FINE_SLOTS,
+         .list = 5,
+         .narrow = 20,
+         .strip_elements = 9},
     };
     for (uint64_t seed = 0; seed < 60; seed++) {
         problem p = random_problem(seed, &d);
@@ -321,6 +330,38 @@ static void memory_limits_change_nothing(void **state) {
         assert_memory_equal(&plain, &limited, sizeof plain);
     }
     nf_context_free(context);
+}
+
+/* Few distances, each of many pairs: counters of 16 bits overflow. */
+static void counts_of_equal_distances_are_exact(void **state) {
+    (void)state;
+    nf_context *contexts[2] = {test_context(1), test_context(3)};
+    static float x[1500];
+    static int64_t labels[1500];
+    nf_eval_options options = nf_eval_defaults();
+    options.retrieval = 0;
+    for (uint64_t seed = 0; seed < 6; seed++) {
+        const size_t n = 1000 + 100 * (size_t)seed;
+        for (size_t r = 0; r < n; r++) {
+            labels[r] = (int64_t)nf_random_below(seed, 1, r, 2);
+            x[r] = (float)nf_random_below(seed, 2, r, 2 + seed / 2) + (float)labels[r] / 4;
+        }
+        nf_eval_input input = {
+            .query = nf_matrix_f32(x, n, 1), .query_labels = {labels, n, 0}, .self = true};
+        nf_eval_limits limits = nf_eval_default_limits();
+        nf_eval_result collected, narrow, wide;
+        limits.collect = SIZE_MAX;
+        assert_ok(contexts[0], nf_eval_run(contexts[0], &options, &input, limits, &collected));
+        limits.collect = limits.list = 0;
+        limits.fine_slots = 1 + (size_t)seed;
+        assert_ok(contexts[1], nf_eval_run(contexts[1], &options, &input, limits, &narrow));
+        limits.narrow = 0;
+        assert_ok(contexts[1], nf_eval_run(contexts[1], &options, &input, limits, &wide));
+        assert_memory_equal(&narrow, &collected, sizeof narrow);
+        assert_memory_equal(&wide, &collected, sizeof wide);
+        assert_true(collected.positive_pairs > 3 * 65536);
+    }
+    nf_context_free(contexts[0]), nf_context_free(contexts[1]);
 }
 
 /* One query and references at powers of two: each distance has a bin of its own, so that most bins
@@ -346,7 +387,7 @@ static void bins_of_one_side_keep_thresholds_exact(void **state) {
                                   .reference = nf_matrix_f32(x, m, 1),
                                   .reference_labels = {labels, m, 0}};
         nf_eval_limits limits = {
-            .collect = 0, .fine_bytes = 1 << 20, .list = 4, .strip_elements = 100};
+            .collect = 0, .fine_bytes = 1 << 20, .fine_slots = 3, .list = 4, .strip_elements = 100};
         nf_eval_result want = oracle_run(context, &p), plain, binned;
         assert_ok(context, run_public(context, &p, &plain));
         assert_ok(context, nf_eval_run(context, &p.options, &p.input, limits, &binned));
@@ -465,8 +506,12 @@ static nf_status limited_body(nf_context *context, void *user) {
 static void out_of_memory_is_clean(void **state) {
     (void)state;
     static memory_case c;
-    c.limits = (nf_eval_limits){
-        .collect = 0, .fine_bytes = 1 << 20, .list = 4, .narrow = 9, .strip_elements = 4000};
+    c.limits = (nf_eval_limits){.collect = 0,
+                                .fine_bytes = 1 << 20,
+                                .fine_slots = 9,
+                                .list = 4,
+                                .narrow = 9,
+                                .strip_elements = 4000};
     const uint64_t seeds[] = {1, 8}; /* a set with itself; query x reference with ids */
     for (int s = 0; s < 2; s++) {
         c.p = random_problem(seeds[s], &c.data);
@@ -482,6 +527,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(figures_match_their_definitions),
         cmocka_unit_test(memory_limits_change_nothing),
+        cmocka_unit_test(counts_of_equal_distances_are_exact),
         cmocka_unit_test(bins_of_one_side_keep_thresholds_exact),
         cmocka_unit_test(results_do_not_depend_on_threads),
         cmocka_unit_test(small_shapes),
