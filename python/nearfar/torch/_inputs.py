@@ -80,8 +80,60 @@ def sets(query, query_labels, reference, reference_labels, query_ids, reference_
     if query_ids is not None:
         query_ids = whole(query, query_ids, "query_ids", n)
         reference_ids = whole(query, reference_ids, "reference_ids", m)
-    return (query, reference, whole(query, query_labels, "query_labels", n),
-            whole(query, reference_labels, "reference_labels", m), query_ids, reference_ids)
+    return (query, reference, _labels(query, query_labels, "query_labels", n),
+            _labels(query, reference_labels, "reference_labels", m), query_ids, reference_ids)
+
+
+def _labels(x, labels, name, count):
+    return None if labels is None else whole(x, labels, name, count)
+
+
+# ---- targets ------------------------------------------------------------------------------------
+
+
+def label_sets(x, value, name):
+    """Label sets of the rows x as 0 and 1, (n, labels)."""
+    if value is None:
+        return None
+    if not isinstance(value, Tensor):
+        value = torch.as_tensor(value, device=x.device)
+    beside(x, value, name)
+    if value.ndim != 2 or value.shape[0] != x.shape[0]:
+        raise ValueError(f"{name} has shape {tuple(value.shape)}: it must be ({x.shape[0]}, labels), "
+                         "1 where a row has the label")
+    return value if value.dtype in (*_WHOLE, torch.float64) else value.double()
+
+
+def square(x, value, name, columns):
+    """A number of each pair of rows x with `columns` others."""
+    if value is None:
+        return None
+    if not isinstance(value, Tensor):
+        value = torch.as_tensor(value, device=x.device)
+    beside(x, value, name)
+    if value.shape != (x.shape[0], columns):
+        raise ValueError(f"{name} has shape {tuple(value.shape)}: it must be ({x.shape[0]}, "
+                         f"{columns})")
+    if value.requires_grad:
+        raise TypeError(f"{name} requires a gradient, and has none here: pass {name}.detach()")
+    return value.double()
+
+
+def row_weight(x, labels, weight, class_weight, name):
+    """Weights of rows times those of their classes, or None."""
+    weight = None if weight is None else vector(x, weight, name, x.shape[0]).double()
+    if class_weight is None:
+        return weight
+    if labels is None:
+        raise TypeError("class_weight goes with labels, one per row")
+    own = torch.ones(x.shape[0], dtype=torch.float64, device=x.device)
+    for label, value in class_weight.items():
+        own = torch.where(labels == label, value, own)
+    return own if weight is None else weight * own
+
+
+def groups(x, value, name):
+    return None if value is None else whole(x, value, name, x.shape[0])
 
 
 # ---- pair lists ---------------------------------------------------------------------------------

@@ -117,11 +117,12 @@ def flags(same, encoding):
 def engine(x, y, a, b, c, w, loss, form, encoding, upstream=None, gradient=True):
     """LossResult of the engine, gradients always as a tuple."""
     x, y, a, b, c, w, upstream = map(array, (x, y, a, b, c, w, upstream))
+    # Of a row's terms there may be a gradient from above; other reductions take none.
+    from_above = {} if upstream is None else {"upstream": upstream}
     if form == "batch":
-        # Of a row's terms there may be a gradient from above; other reductions take none.
-        result = loss(x, a, gradient=gradient, **({} if upstream is None else {"upstream": upstream}))
+        result = loss(x, a, gradient=gradient, **from_above)
     elif form == "reference":
-        result = loss.reference(x, a, y, b, c, w, gradient=gradient)
+        result = loss.reference(x, a, y, b, c, w, gradient=gradient, **from_above)
     elif form == "pairs":
         result = loss.pairs(x, (a, b, c, w), gradient=gradient, upstream=upstream,
                             same_encoding=encoding)
@@ -184,7 +185,8 @@ def _loss(x, y, a, b, c, w, spec, form, encoding, gradient):
 
 def _loss_fake(x, y, a, b, c, w, spec, form, encoding, gradient):
     terms = loss_of(spec).reduction == "none"
-    value = x.new_empty((x if c is None else c).shape[0] if terms else ())
+    rows = x if c is None or form == "reference" else c
+    value = x.new_empty(rows.shape[0] if terms else ())
     if not gradient or terms:
         return value, nothing(x), nothing(x)
     return value, *pull_fake(x, y)

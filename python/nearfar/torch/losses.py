@@ -1,7 +1,7 @@
 """The contrastive family, and what losses share."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .. import LossCounts
 from .. import losses as _losses
-from . import _inputs, _loss
+from . import _inputs, _loss, _targets
 
 
 class Forms(torch.nn.Module):
@@ -51,6 +51,7 @@ class EngineLoss(Forms):
         super().__init__()
         self.options = options
         self.reduction = options.reduction
+        self._of_pairs = options.kind == "contrastive"
         # Operators of a graph take text: it says everything in any process that loads the graph.
         self._alone = None if self.reduction == "none" else options
         self._spec = json.dumps({"preset": options.preset, **options._options()})
@@ -76,9 +77,60 @@ class EngineLoss(Forms):
                   query_ids: Any = None, reference_ids: Any = None) -> Tensor:
         """The loss over all pairs of a row of query (n, d) and a row of reference (m, d), except
         those with equal ids."""
+        if query_labels is None or reference_labels is None:
+            raise TypeError("query_labels and reference_labels: give both (reference_targets takes "
+                            "other targets)")
         x, y, a, b, c, w = _inputs.sets(query, query_labels, reference, reference_labels, query_ids,
                                         reference_ids)
         return self._value("reference", x, y, a, b, c, w)
+
+    def targets(self, x: Tensor, labels: Any = None, *, label_sets: Any = None, soft: Any = None,
+                row_weight: Any = None, class_weight: Mapping[int, float] | None = None,
+                pair_weight: Any = None, groups: Any = None) -> Tensor:
+        """The loss over all pairs of rows of x (n, d) under targets that one class per row cannot say:
+        the ``targets`` of nearfar's loss of the same name, with its bits.
+
+        Exactly one of labels (n), label_sets (n, labels) of 0 and 1, and soft (n, n) says what is
+        positive; row_weight (n), class_weight {label: weight}, pair_weight (n, n), groups (n). With
+        reduction ``none`` the terms (n) of rows as anchors. On the CPU only, and differentiable once,
+        with respect to x.
+        """
+        x = _inputs.rows(x, "embeddings")
+        n = x.shape[0]
+        a = None if labels is None else _inputs.whole(x, labels, "labels", n)
+        return self._under_targets(
+            x, None, a, None, None, None, _inputs.label_sets(x, label_sets, "label_sets"), None,
+            _inputs.row_weight(x, a, row_weight, class_weight, "row_weight"), None,
+            _inputs.groups(x, groups, "groups"), None, _inputs.square(x, soft, "soft", n),
+            _inputs.square(x, pair_weight, "pair_weight", n))
+
+    def reference_targets(
+        self, query: Tensor, query_labels: Any, reference: Tensor, reference_labels: Any,
+        query_ids: Any = None, reference_ids: Any = None, *, query_label_sets: Any = None,
+        reference_label_sets: Any = None, soft: Any = None, query_row_weight: Any = None,
+        reference_row_weight: Any = None, class_weight: Mapping[int, float] | None = None,
+        pair_weight: Any = None, query_groups: Any = None, reference_groups: Any = None,
+    ) -> Tensor:
+        """The loss over all pairs of a row of query (n, d) and a row of reference (m, d) under targets:
+        ``reference_targets`` of nearfar's loss of the same name, with its bits. soft and pair_weight
+        are (n, m), labels None with label sets or soft targets; else as in ``targets``.
+        """
+        x, y, a, b, c, w = _inputs.sets(query, query_labels, reference, reference_labels, query_ids,
+                                        reference_ids)
+        m = y.shape[0]
+        both = class_weight if self._of_pairs else None
+        return self._under_targets(
+            x, y, a, b, c, w, _inputs.label_sets(x, query_label_sets, "query_label_sets"),
+            _inputs.label_sets(y, reference_label_sets, "reference_label_sets"),
+            _inputs.row_weight(x, a, query_row_weight, class_weight, "query_row_weight"),
+            _inputs.row_weight(y, b, reference_row_weight, both, "reference_row_weight"),
+            _inputs.groups(x, query_groups, "query_groups"),
+            _inputs.groups(y, reference_groups, "reference_groups"),
+            _inputs.square(x, soft, "soft", m), _inputs.square(x, pair_weight, "pair_weight", m))
+
+    def _under_targets(self, *tensors):
+        _targets.refuse_device(self.options, *tensors[:2])
+        return _targets.value(tensors, self._spec, self.reduction == "none")
 
     def counts(self, embeddings: Tensor, labels: Any, ref_emb: Tensor | None = None,
                ref_labels: Any = None) -> LossCounts:

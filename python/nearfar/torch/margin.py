@@ -65,6 +65,12 @@ class MarginLoss(AnchorLoss):
         return _margin.margin(x, y, a, b, c, w, self.beta, self._spec, float(self.nu),
                                  self._by_label)
 
+    def _under_targets(self, *tensors):
+        if not self._constant:
+            raise TypeError("targets take a boundary beta that is one fixed number: it is learnt, and "
+                            "differs by class, from labels alone")
+        return super()._under_targets(*tensors)
+
     def _result(self, form, sets):
         if self._constant:
             return super()._result(form, sets)

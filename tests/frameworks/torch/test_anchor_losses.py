@@ -100,8 +100,18 @@ def test_terms_of_rows(name, dtype):
     with pytest.raises(NotImplementedError, match="no second"):
         first, = torch.autograd.grad((loss(x, labels) * up).sum(), x, create_graph=True)
         torch.autograd.grad(first.sum(), x)
-    with pytest.raises(ValueError, match="none"):
-        loss(x, labels, ref_emb=x, ref_labels=labels)
+    if name == "NPairsLoss":  # takes its pairs from one set
+        return
+    y, others = data(70, 8, dtype, seed=1)
+    y.requires_grad_()
+    x.grad = None
+    terms = loss(x, labels, ref_emb=y, ref_labels=others)
+    (terms * up).sum().backward()
+    engine = core.reference(x.detach().numpy(), labels.numpy(), y.detach().numpy(), others.numpy(),
+                            upstream=up.double().numpy())
+    assert np.array_equal(terms.detach().numpy(), engine.terms.astype(str(dtype)[6:]))
+    for rows, grad in zip((x, y), engine.grad):
+        assert np.array_equal(rows.grad.numpy(), grad)
 
 
 @pytest.mark.parametrize("name", [*NAMES, "ContrastiveLoss"])
