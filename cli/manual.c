@@ -133,6 +133,6 @@ void cli_print_manual(void) {
         ".SH EXIT STATUS\n.TP\n0\nsuccess\n.TP\n1\nfailed\n.TP\n2\nwrong usage\n.TP\n3\nbad data\n"
         ".TP\n4\ntraining diverged\n.TP\n5\nout of memory\n.TP\n6\nreading or writing failed\n"
         ".TP\n130, 143\ninterrupted by SIGINT or SIGTERM: the work stops and cleans up; a second "
-        "signal ends it at once, and may leave a \\fI.nearfar\\-*.tmp\\fR beside the output, which "
-        "may be deleted\n");
+        "signal ends it at once. A program that is killed may leave a \\fI.nearfar\\-*.tmp\\fR "
+        "beside the output, which may be deleted\n");
 }
