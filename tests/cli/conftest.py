@@ -3,15 +3,19 @@
 import json
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import subprocess
+import time
 
 import numpy as np
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("NEARFAR_BIN", str(ROOT / "build" / "cli" / "nearfar"))
+HUNG = 120  # seconds of a program that waits for ever; a slow or busy machine needs fewer
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Exit:
@@ -43,7 +47,7 @@ class Cli:
         return sorted(path.name for path in self.folder.iterdir())
 
     def run(self, *arguments, **options):
-        options.setdefault("timeout", 120)
+        options.setdefault("timeout", 5 * HUNG)
         options.setdefault("text", True)
         options.setdefault("stdout", subprocess.PIPE)
         options.setdefault("stderr", subprocess.PIPE)
@@ -79,6 +83,52 @@ class Cli:
                                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
                                 **options)
 
+    # Moments are told by what a process has done, and lengths by processor time: a busy machine may
+    # keep it from running for seconds.
+
+    @staticmethod
+    def seconds_of(process):
+        """The processor time of a running process."""
+        text = pathlib.Path(f"/proc/{process.pid}/stat").read_text(encoding="ascii")
+        user, system = text.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / TICKS
+
+    @staticmethod
+    def wait_until(process, holds, what):
+        """Until `holds()`, of a process that must not end before."""
+        end = time.monotonic() + HUNG
+        while not holds():
+            assert process.poll() is None, f"ended before {what}: {process.communicate()}"
+            assert time.monotonic() < end, f"never {what}"
+            time.sleep(0.01)
+
+    def wait_until_busy(self, process, seconds):
+        self.wait_until(process, lambda: self.seconds_of(process) >= seconds, "busy")
+
+    def wait_until_blocked(self, process):
+        """Until it handles signals and sleeps in a system call."""
+
+        def blocked():
+            text = pathlib.Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
+            field = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+            return int(field["SigCgt"], 16) >> signal.SIGTERM - 1 & 1 and "S" in field["State"]
+
+        for _ in range(20):  # and not in passing
+            self.wait_until(process, blocked, "blocked")
+            time.sleep(0.01)
+
+    def stop(self, process, *signals):
+        """What a process says after signals, and the processor time it took to end.
+
+        No other child may be running."""
+        before, running = self.seconds_of(process), resource.getrusage(resource.RUSAGE_CHILDREN)
+        for number in signals:
+            process.send_signal(number)
+        out, said = process.communicate(timeout=HUNG)
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used = sum(ended[:2]) - sum(running[:2])
+        return out, said, used - before
+
 
 @pytest.fixture
 def cli(tmp_path):
@@ -94,7 +144,7 @@ def tool():
         if path is None:
             pytest.skip(f"{name} is not installed")
         return lambda *arguments, **options: subprocess.run(
-            [path, *arguments], capture_output=True, text=True, timeout=60, check=False,
+            [path, *arguments], capture_output=True, text=True, timeout=HUNG, check=False,
             stdin=subprocess.DEVNULL, **options)
 
     return find

@@ -133,7 +133,7 @@ def test_from_the_command_line(tmp_path):
 
     def command(*names):
         return subprocess.run([sys.executable, "-W", "error", "-m", "nearfar.onnx", *names],
-                              cwd=tmp_path, capture_output=True, text=True, timeout=60)
+                              cwd=tmp_path, capture_output=True, text=True, timeout=300)
 
     done = command("m.safetensors", "m.onnx")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

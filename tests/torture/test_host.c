@@ -154,6 +154,8 @@ static void the_control_word_and_flags_survive(void **state) {
 
 /* ---- hosts that fork, call from many threads, cannot make threads ------------------------------------ */
 
+#define HUNG 120 /* seconds of a child that waits for a lock; a slow one takes a few */
+
 static void forked_children_give_the_same_bytes(void **state) {
     (void)state;
 #if defined(__SANITIZE_THREAD__)
@@ -166,7 +168,7 @@ static void forked_children_give_the_same_bytes(void **state) {
         pid_t pid = fork();
         assert_true(pid >= 0);
         if (pid == 0) {
-            alarm(5);
+            alarm(HUNG);
             int right = run_work(context, w) == want;
             nf_context_free(context);
             _exit(right ? 0 : 1);
@@ -247,7 +249,7 @@ static void children_of_a_busy_process_work(void **state) {
         pid_t pid = locked_fork();
         assert_true(pid >= 0);
         if (pid == 0) {
-            alarm(20);
+            alarm(HUNG);
             nf_context *own = locked_context();
             int right = run_work(own, w) == want && run_work(context, w) == want;
             nf_context_free(own);

@@ -553,7 +553,7 @@ class LossOfRows(torch.utils.data.Dataset):
 def test_workers_after_fork():
     expected = [LossOfRows()[k].item() for k in range(8)]  # the parent's threads exist by now
     loader = torch.utils.data.DataLoader(LossOfRows(), batch_size=1, num_workers=2,
-                                         multiprocessing_context="fork", timeout=60)
+                                         multiprocessing_context="fork", timeout=300)
     assert [batch.item() for batch in loader] == expected
 
 
