@@ -25,48 +25,73 @@ typedef struct nf_direction {
     nf_row_strip strip[NF_STRIPS];
 } nf_direction;
 
-static double element(nf_type type, const void *values, size_t at) {
-    return type == NF_FLOAT32 ? (double)((const float *)values)[at] : ((const double *)values)[at];
+/* Indices first + i of the bits i that are set. */
+static void list_bits(nf_row_strip *strip, size_t first, uint64_t bits) {
+    while (bits != 0) {
+        const size_t start = (size_t)__builtin_ctzll(bits);
+        const uint64_t rest = ~(bits >> start); /* 0 only if all 64 are set */
+        const size_t run = rest != 0 ? (size_t)__builtin_ctzll(rest) : 64;
+        for (size_t i = 0; i < run; i++) strip->index[strip->n++] = (uint32_t)(first + start + i);
+        if (start + run == 64) return;
+        bits &= ~(uint64_t)0 << (start + run);
+    }
+}
+
+static nf_row_strip *add_strip_of(nf_direction *direction, size_t first, size_t rows) {
+    nf_row_strip *strip = &direction->strip[direction->count++];
+    strip->first = first;
+    strip->count = nf_min_size(NF_STRIP_HEIGHT, rows - first);
+    strip->near = INFINITY;
+    strip->n = 0;
+    return strip;
 }
 
 static void list_rows(const nf_update *update, nf_direction *rows) {
     const nf_weight_facts *facts = update->facts;
     for (size_t first = 0; first < update->rows; first += NF_STRIP_HEIGHT) {
-        nf_row_strip *strip = &rows->strip[rows->count++];
-        strip->near = element(update->type, facts->row_near, first / NF_STRIP_HEIGHT);
-        strip->first = first;
-        strip->count = nf_min_size(NF_STRIP_HEIGHT, update->rows - first);
-        strip->n = 0;
+        nf_row_strip *strip = add_strip_of(rows, first, update->rows);
+        strip->near = nf_element_get(update->type, facts->row_near, first / NF_STRIP_HEIGHT);
         for (size_t word = 0; word < NF_BIT_WORDS; word++) {
             uint64_t bits = 0;
             for (size_t r = first; r < first + strip->count; r++) {
                 bits |= facts->weighted[r * NF_BIT_WORDS + word];
             }
-            for (; bits != 0; bits &= bits - 1) {
-                strip->index[strip->n++] = (uint32_t)(64 * word) + (uint32_t)__builtin_ctzll(bits);
-            }
+            list_bits(strip, 64 * word, bits);
         }
+    }
+}
+
+/* The rows with a weight in the columns of the mask; `every`: the columns with one in all rows. */
+static void list_rows_of(const nf_update *update, const uint64_t *mask, const uint64_t *every,
+                         nf_row_strip *strip) {
+    if (((mask[0] & every[0]) | (mask[1] & every[1])) != 0) {
+        for (size_t r = 0; r < update->rows; r++) strip->index[r] = (uint32_t)r;
+        strip->n = update->rows;
+        return;
+    }
+    for (size_t r = 0; r < update->rows; r++) {
+        const uint64_t *bits = update->facts->weighted + r * NF_BIT_WORDS;
+        strip->index[strip->n] = (uint32_t)r;
+        strip->n += ((bits[0] & mask[0]) | (bits[1] & mask[1])) != 0;
     }
 }
 
 static void list_cols(const nf_update *update, nf_direction *cols) {
     const nf_weight_facts *facts = update->facts;
+    uint64_t every[NF_BIT_WORDS] = {~(uint64_t)0, ~(uint64_t)0};
+    for (size_t r = 0; r < update->rows; r++) {
+        every[0] &= facts->weighted[r * NF_BIT_WORDS];
+        every[1] &= facts->weighted[r * NF_BIT_WORDS + 1];
+    }
     for (size_t first = 0; first < update->cols; first += NF_STRIP_HEIGHT) {
-        nf_row_strip *strip = &cols->strip[cols->count++];
-        strip->first = first;
-        strip->count = nf_min_size(NF_STRIP_HEIGHT, update->cols - first);
-        strip->near = INFINITY;
+        nf_row_strip *strip = add_strip_of(cols, first, update->cols);
         uint64_t mask[NF_BIT_WORDS] = {0};
         for (size_t c = first; c < first + strip->count; c++) {
-            strip->near = fmin(strip->near, element(update->type, facts->col_near, c));
+            const double near = nf_element_get(update->type, facts->col_near, c);
+            if (near < strip->near) strip->near = near;
             mask[c / 64] |= (uint64_t)1 << c % 64;
         }
-        strip->n = 0;
-        for (size_t r = 0; r < update->rows; r++) {
-            const uint64_t *bits = facts->weighted + r * NF_BIT_WORDS;
-            strip->index[strip->n] = (uint32_t)r;
-            strip->n += ((bits[0] & mask[0]) | (bits[1] & mask[1])) != 0;
-        }
+        list_rows_of(update, mask, every, strip);
     }
 }
 
@@ -106,7 +131,7 @@ static void add_all(const nf_update *update, const nf_direction *direction) {
         const nf_row_strip *strip = &direction->strip[s];
         if (strip->n == 0 || !is_centered(update, direction, strip)) continue;
         for (size_t r = strip->first; r < strip->first + strip->count; r++) {
-            direction->own->weight[r] += element(update->type, direction->sum, r);
+            direction->own->weight[r] += nf_element_get(update->type, direction->sum, r);
         }
     }
 }
