@@ -249,8 +249,9 @@ int cli_match_classes(cli *app, cli_rows *a, cli_rows *b) {
 /* ---- reference sets ---- */
 
 int cli_check_reference(cli *app) {
-    static const cli_option_id extras[] = {OPT_REFERENCE_LABELS, OPT_REFERENCE_LABEL_SETS, OPT_IDS,
-                                           OPT_REFERENCE_IDS};
+    static const cli_option_id extras[] = {
+        OPT_REFERENCE_LABELS, OPT_REFERENCE_LABEL_SETS,  OPT_IDS,
+        OPT_REFERENCE_IDS,    OPT_REFERENCE_ROW_WEIGHTS, OPT_REFERENCE_GROUPS};
     if (!cli_given(app, OPT_REFERENCE)) {
         for (size_t i = 0; i < sizeof extras / sizeof *extras; i++) {
             if (!cli_given(app, extras[i])) continue;
@@ -267,7 +268,7 @@ int cli_check_reference(cli *app) {
 int cli_load_reference(cli *app, cli_rows *query, cli_rows *reference, nf_array **ids,
                        nf_array **reference_ids) {
     const cli_value *labels = cli_get(app, OPT_REFERENCE_LABELS);
-    const bool sets = cli_given(app, OPT_REFERENCE_LABEL_SETS);
+    const bool sets = cli_given(app, OPT_REFERENCE_LABEL_SETS) || cli_given(app, OPT_SOFT);
     int code = cli_load_rows(app, cli_get(app, OPT_REFERENCE)->text, labels->text,
                              sets ? NULL : "--reference-labels", reference);
     if (code == CLI_OK) code = cli_match_columns(app, query, reference);

@@ -14,7 +14,7 @@ typedef struct job {
     cli_rows first, second; /* rows, or query and reference, or left and right */
     nf_pair_file *list;
     nf_array *same, *weight, *upstream, *ids, *reference_ids;
-    cli_targets targets;
+    cli_targets targets, reference_targets;
     void *gradient[2];
     double *terms;
     nf_loss_result result;
@@ -43,7 +43,9 @@ static int refuse_with(cli *app, const cli_option_id *ids, size_t count, const c
     refuse_with((app), (const cli_option_id[]){__VA_ARGS__}, \
                 sizeof((const cli_option_id[]){__VA_ARGS__}) / sizeof(cli_option_id), (form))
 
-#define TARGETS OPT_LABEL_SETS, OPT_SOFT, OPT_ROW_WEIGHTS, OPT_PAIR_WEIGHTS, OPT_GROUPS
+#define TARGETS                                                              \
+    OPT_LABEL_SETS, OPT_SOFT, OPT_ROW_WEIGHTS, OPT_PAIR_WEIGHTS, OPT_GROUPS, \
+        OPT_REFERENCE_LABEL_SETS, OPT_REFERENCE_ROW_WEIGHTS, OPT_REFERENCE_GROUPS
 
 static int check_rows(cli *app) {
     if (app->args.operands > 0) {
@@ -82,8 +84,7 @@ static int choose_form(cli *app, form *out) {
     *out = cli_given(app, OPT_REFERENCE) ? FORM_REFERENCE
            : cli_targets_given(app)      ? FORM_TARGETS
                                          : FORM_BATCH;
-    int code = *out == FORM_REFERENCE ? REFUSE(app, "--reference", TARGETS) : CLI_OK;
-    if (code == CLI_OK) code = cli_check_reference(app);
+    int code = cli_check_reference(app);
     if (code == CLI_OK) code = cli_check_targets(app);
     if (code != CLI_OK) return code;
     if (*out != FORM_REFERENCE && cli_given(app, OPT_GRAD_REFERENCE)) {
@@ -97,7 +98,7 @@ static bool listed(const job *work) { return work->form == FORM_PAIRS || work->f
 
 /* All pairs of a loss whose terms are those of rows. */
 static bool anchored(const job *work) {
-    return work->form == FORM_BATCH && !nf_loss_takes(work->loss.kind, "pos_metric");
+    return !listed(work) && !nf_loss_takes(work->loss.kind, "pos_metric");
 }
 
 /* Terms are kept of pairs that are listed, or of rows. */
@@ -119,8 +120,8 @@ static int check_terms(cli *app, const job *work) {
     if (!none && !cli_given(app, OPT_TERMS) && !cli_given(app, OPT_UPSTREAM)) return CLI_OK;
     return cli_fail(app, CLI_USAGE,
                     "%s keeps one term per pair and goes with --pairs, or --left, --right, --same; "
-                    "or one per row with --labels and a loss that compares the pairs of a row, "
-                    "such as supcon",
+                    "or one per row with a loss that compares the pairs of a row, such as "
+                    "supcon",
                     none                        ? "--reduction none"
                     : cli_given(app, OPT_TERMS) ? "--terms"
                                                 : "--upstream");
@@ -136,7 +137,8 @@ static int check_usage(cli *app, job *work) {
     if (code == CLI_OK) code = cli_resolve_loss(app, NF_REDUCE_MEAN, &work->loss);
     if (code != CLI_OK) return code;
     work->loss.stats = !cli_given(app, OPT_NO_STATS);
-    return check_terms(app, work);
+    if (work->form == FORM_REFERENCE) code = cli_check_reference_targets(app, &work->loss);
+    return code == CLI_OK ? check_terms(app, work) : code;
 }
 
 /* ---- inputs ---- */
@@ -191,23 +193,26 @@ static int load_left_right(cli *app, job *work) {
     return code == CLI_OK ? cli_load_same(app, OPT_SAME, work->first.x.rows, &work->same) : code;
 }
 
+static int load_targets(cli *app, job *work) {
+    int code = cli_load_targets(app, &work->first, &work->targets);
+    if (code != CLI_OK || work->form != FORM_REFERENCE) return code;
+    return cli_load_reference_targets(app, &work->second, &work->reference_targets);
+}
+
 static int load_inputs(cli *app, job *work) {
     if (work->form == FORM_ROWS) {
         int code = load_left_right(app, work);
         return code == CLI_OK ? load_extras(app, work) : code;
     }
-    bool labelled =
-        work->form == FORM_TARGETS ? cli_targets_need_labels(app) : work->form != FORM_PAIRS;
+    const bool labelled = work->form != FORM_PAIRS && cli_targets_need_labels(app);
     int code = cli_load_rows(app, app->args.operand[0], labelled ? cli_labels_text(app) : NULL,
                              labelled ? "--labels" : NULL, &work->first);
-    if (code != CLI_OK) return code;
-    if (work->form == FORM_REFERENCE) {
-        return cli_load_reference(app, &work->first, &work->second, &work->ids,
-                                  &work->reference_ids);
+    if (code == CLI_OK && work->form == FORM_REFERENCE) {
+        code =
+            cli_load_reference(app, &work->first, &work->second, &work->ids, &work->reference_ids);
     }
-    if (work->form == FORM_BATCH) return load_extras(app, work);
-    if (work->form == FORM_TARGETS) return cli_load_targets(app, &work->first, &work->targets);
-    code = load_pair_list(app, work);
+    if (code == CLI_OK && cli_targets_given(app)) code = load_targets(app, work);
+    if (code == CLI_OK && work->form == FORM_PAIRS) code = load_pair_list(app, work);
     return code == CLI_OK ? load_extras(app, work) : code;
 }
 
@@ -230,6 +235,29 @@ static int make_gradient(cli *app, job *work, int side, nf_matrix_out *out) {
     return CLI_OK;
 }
 
+static nf_status compare_sets(cli *app, job *work, const nf_row_terms *rows, nf_matrix_out first,
+                              nf_matrix_out second) {
+    const nf_loss *loss = &work->loss;
+    const nf_loss_sets sets = {work->first.x,
+                               work->second.x,
+                               work->first.labels,
+                               work->second.labels,
+                               work->ids != NULL ? work->ids->data : NULL,
+                               work->reference_ids != NULL ? work->reference_ids->data : NULL};
+    if (cli_targets_given(app)) {
+        const nf_reference_targets targets =
+            cli_reference_targets(&work->targets, &work->reference_targets);
+        return nf_loss_targets_reference(app->context, loss, &sets, &targets,
+                                         anchored(work) ? rows : NULL, &work->result, first,
+                                         second);
+    }
+    if (anchored(work)) {
+        return nf_loss_anchors_reference(app->context, loss, &sets, rows, &work->result, first,
+                                         second);
+    }
+    return nf_loss_reference(app->context, loss, &sets, &work->result, first, second);
+}
+
 static nf_status compute(cli *app, job *work, nf_matrix_out first, nf_matrix_out second) {
     const double *upstream = work->upstream != NULL ? work->upstream->data : NULL;
     nf_pair_terms extras = {work->terms, upstream};
@@ -244,6 +272,10 @@ static nf_status compute(cli *app, job *work, nf_matrix_out first, nf_matrix_out
         return nf_loss_batch(app->context, &work->loss, work->first.x, work->first.labels,
                              &work->result, first);
     case FORM_TARGETS:
+        if (anchored(work)) {
+            return nf_loss_targets_anchors(app->context, &work->loss, work->first.x,
+                                           &work->targets.targets, &rows, &work->result, first);
+        }
         return nf_loss_targets(app->context, &work->loss, work->first.x, &work->targets.targets,
                                &work->result, first);
     case FORM_PAIRS: {
@@ -258,13 +290,7 @@ static nf_status compute(cli *app, job *work, nf_matrix_out first, nf_matrix_out
                             work->same->data, weight, &extras, &work->result, first, second);
     case FORM_REFERENCE: break;
     }
-    nf_loss_sets sets = {work->first.x,
-                         work->second.x,
-                         work->first.labels,
-                         work->second.labels,
-                         work->ids != NULL ? work->ids->data : NULL,
-                         work->reference_ids != NULL ? work->reference_ids->data : NULL};
-    return nf_loss_reference(app->context, &work->loss, &sets, &work->result, first, second);
+    return compare_sets(app, work, &rows, first, second);
 }
 
 static int write_outputs(cli *app, job *work) {
@@ -454,6 +480,7 @@ int cli_run_loss(cli *app) {
     nf_array_free(app->context, work.ids);
     nf_array_free(app->context, work.reference_ids);
     cli_free_targets(app, &work.targets);
+    cli_free_targets(app, &work.reference_targets);
     free(work.gradient[0]);
     free(work.gradient[1]);
     free(work.terms);

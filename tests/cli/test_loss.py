@@ -227,11 +227,71 @@ def test_a_triplet_has_no_soft_targets(cli, data, name):
     assert "0 and 1 only" in cli.fails(DATA, "loss", "x.npy", "--soft", "s.npy", "--loss", name)
 
 
+def test_reference_with_targets(cli, data):
+    """Of the contrastive family the sum over (n, m), written out; two sets of labels, soft, weights."""
+    rng = np.random.default_rng(8)
+    x, y = data["x"].astype(float), data["y"]
+    n, m = len(x), 30
+    soft, pair = rng.random((n, m)), rng.random((n, m)) * 2
+    row, other = rng.random(n), rng.random(m)
+    group, groups = rng.integers(0, 20, n), rng.integers(0, 20, m)
+    cli.save(r=data["x"][:m], soft=soft, pair=pair, row=row, other=other, group=group, groups=groups)
+    arguments = ["loss", "x.npy", "--reference", "r.npy", "--pair-weights", "pair.npy",
+                 "--row-weights", "row.npy", "--groups", "group.npy", "--reference-groups",
+                 "groups.npy", "--reduction", "sum"]
+    d = np.sqrt(((x[:, None] - x[None, :m]) ** 2).sum(2))
+    weights = row[:, None] * pair * (group[:, None] != groups[None])
+    got = cli.json(*arguments, "--soft", "soft.npy", "--reference-row-weights", "other.npy",
+                   "--grad", "gq.npy", "--grad-reference", "gr.npy")
+    assert got["loss"] == pytest.approx(weighted(d, soft, weights * other), rel=1e-5)
+    assert cli.load("gq.npy").shape == (n, 5) and cli.load("gr.npy").shape == (m, 5)
+    sets = np.eye(y.max() + 1)[y]
+    cli.save(rl=y[:m], sets=sets, rsets=sets[:m])
+    by_labels = cli.json(*arguments, "--labels", "y.npy", "--reference-labels", "rl.npy")
+    assert by_labels["loss"] == pytest.approx(
+        weighted(d, (y[:, None] == y[None, :m]).astype(float), weights), rel=1e-5)
+    by_sets = cli.json(*arguments, "--label-sets", "sets.npy", "--reference-label-sets", "rsets.npy")
+    assert by_sets["loss"] == pytest.approx(by_labels["loss"], rel=1e-12)
+
+
+@pytest.mark.parametrize("targets", [[], ["--row-weights", "row.npy"]])
+@pytest.mark.parametrize("reference", [False, True])
+def test_terms_of_rows_in_every_form(cli, data, reference, targets):
+    y = data["y"]
+    rows, n = ["loss", "x.npy", "--labels", "y.npy", "--loss", "supcon", *targets], len(y)
+    upstream = np.linspace(-1, 2, n)
+    cli.save(r=data["x"][:30], rl=y[:30], row=np.linspace(0.5, 2, n), up=upstream)
+    if reference:
+        rows += ["--reference", "r.npy", "--reference-labels", "rl.npy"]
+    total = cli.json(*rows, "--reduction", "sum", "--terms", "t.npy", "--grad", "g.npy")
+    terms = cli.load("t.npy")
+    assert terms.shape == (n,) and terms.sum() == pytest.approx(total["loss"], rel=1e-9)
+    none = cli.json(*rows, "--reduction", "none", "--terms", "n.npy", "--grad", "gn.npy")
+    assert none["loss"] == pytest.approx(total["loss"], rel=1e-12)
+    np.testing.assert_array_equal(cli.load("n.npy"), terms)
+    np.testing.assert_array_equal(cli.load("gn.npy"), cli.load("g.npy"))
+    cli.ok(*rows, "--reduction", "none", "--upstream", "up.npy", "--grad", "gu.npy")
+    parts = []
+    for k in range(2):  # a gradient is linear in what comes from above
+        cli.save(part=np.where(np.arange(n) % 2 == k, upstream, 0))
+        cli.ok(*rows, "--reduction", "none", "--upstream", "part.npy", "--grad", "gp.npy")
+        parts.append(cli.load("gp.npy"))
+    np.testing.assert_allclose(parts[0] + parts[1], cli.load("gu.npy"), rtol=0, atol=1e-5)
+    assert abs(cli.load("gu.npy") - cli.load("g.npy")).max() > 1e-3
+    assert "--upstream" in cli.fails(USAGE, *rows, "--upstream", "up.npy")
+
+
 @pytest.mark.parametrize("arguments", [
     ["--labels", "y.npy", "--soft", "s.npy"], ["--label-sets", "s.npy", "--soft", "s.npy"],
     ["--pairs", "p.npz", "--groups", "y.npy"], ["--soft", "s.npy", "--reduction", "none"],
-    ["--labels", "y.npy", "--reference", "x.npy", "--reference-labels", "y.npy",
-     "--row-weights", "w.npy"],
+    ["--labels", "y.npy", "--reference", "x.npy", "--reference-labels", "y.npy", "--groups", "y.npy"],
+    ["--label-sets", "s.npy", "--reference", "x.npy", "--reference-labels", "y.npy"],
+    ["--soft", "s.npy", "--reference", "x.npy", "--reference-labels", "y.npy"],
+    ["--labels", "y.npy", "--reference", "x.npy", "--reference-labels", "y.npy", "--loss", "supcon",
+     "--reference-row-weights", "w.npy"],
+    ["--labels", "y.npy", "--reference-groups", "y.npy"],
+    ["--labels", "y.npy", "--reference", "x.npy", "--reference-labels", "y.npy", "--reduction",
+     "none"],
 ])
 def test_targets_that_contradict_are_refused(cli, data, arguments):
     cli.fails(USAGE, "loss", "x.npy", *arguments)
