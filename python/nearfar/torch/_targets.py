@@ -2,8 +2,9 @@
 
 import torch
 
+from . import _operators
 from ._loss import FORM, loss_of
-from ._operators import Function, apply, array, define, nothing, on_engine, ops, pull_fake, two
+from ._operators import Function, apply, array, define, nothing, ops, pull_fake, two
 
 # Of x and of y: label sets as 0 and 1 (n, labels), weights and groups of rows; then matrices of pairs.
 _MORE = ("Tensor? sets_x, Tensor? sets_y, Tensor? weight_x, Tensor? weight_y, Tensor? group_x, "
@@ -14,7 +15,7 @@ TENSORS = 15  # of the operator, upstream the last
 def refuse_device(loss, *tensors):
     """Targets are the engine's alone."""
     for x in tensors:
-        if x is not None and not (on_engine(x) or x.is_meta):
+        if x is not None and not (_operators.on_engine(x) or x.is_meta):
             raise NotImplementedError(
                 f"the rows are on {x.device}: under targets {type(loss).__name__} is computed on "
                 f"the CPU only: pass all tensors as .cpu(), and the gradient comes back to {x.device}")

@@ -6,6 +6,7 @@ import torch
 
 import nearfar
 import nearfar.torch as nt
+from nearfar.torch import _operators
 
 NAMES = ["ContrastiveLoss", "SupConLoss", "NTXentLoss", "NCALoss", "MultiSimilarityLoss", "CircleLoss",
          "LiftedStructureLoss", "GeneralizedLiftedStructureLoss", "TripletMarginLoss", "MarginLoss"]
@@ -117,6 +118,23 @@ def test_gradcheck_and_graphs(name):
     first, = torch.autograd.grad(call(x, y), x, create_graph=True)
     with pytest.raises(NotImplementedError, match="no second"):
         torch.autograd.grad(first.sum(), x)
+
+
+def test_the_operator_obeys_the_rules_of_the_library():
+    query, other, hard, weight = data(4)
+    spec, operator = nt.SupConLoss()._spec, torch.ops.nearfar.targets.default
+    one = (query["x"], None, query["labels"], *[None] * 5, query["row_weight"], *[None] * 6)
+    two = (query["x"], other["x"], *[None] * 4, query["label_sets"], other["label_sets"],
+           *[None] * 5, weight, None)
+    for tensors in (one, two):
+        torch.library.opcheck(operator, (*tensors, spec, True))
+
+
+def test_other_devices_are_refused_by_name(monkeypatch):
+    query, other, _, _ = data(5)
+    monkeypatch.setattr(_operators, "on_engine", lambda x: False)
+    with pytest.raises(NotImplementedError, match="under targets SupConLoss is computed on the CPU"):
+        nt.SupConLoss().reference_targets(query["x"], query["labels"], other["x"], other["labels"])
 
 
 def test_what_has_no_meaning_is_refused():
