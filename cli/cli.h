@@ -135,6 +135,10 @@ int cli_check_room(cli *app, const char *path, double bytes, const char *remedy)
 int cli_finish_stdout(cli *app);
 void cli_human_bytes(double bytes, char *buffer, size_t size);
 
+/* ---- memory.c ---- */
+/* Refuse work whose `what` takes more bytes than the machine has or a control group allows. */
+int cli_check_memory(cli *app, double bytes, const char *what, const char *remedy);
+
 /* ---- json.c ---- */
 json_t *cli_json_document(void); /* begin; cli_json_print ends it */
 json_t *cli_json_list(void);     /* a list of its own */

@@ -47,11 +47,15 @@ static int find(cli *app, const cli_rows *query, const cli_rows *reference, size
     }
     if (rows > 0 && k > SIZE_MAX / 8 / rows) return cli_no_memory(app, "the neighbours");
     size_t count = rows * k;
+    const size_t each =
+        sizeof(int64_t) + (cli_given(app, OPT_DISTANCES_OUT) ? nf_type_size(query->x.type) : 0);
+    int code = cli_check_memory(app, (double)count * (double)each, "the neighbours",
+                                "take a smaller k, or fewer rows at a time");
+    if (code != CLI_OK) return code;
     int64_t *index = malloc(count > 0 ? count * sizeof *index : 1);
     void *distance = cli_given(app, OPT_DISTANCES_OUT)
                          ? malloc(count > 0 ? count * nf_type_size(query->x.type) : 1)
                          : NULL;
-    int code = CLI_OK;
     if (index == NULL || (distance == NULL && cli_given(app, OPT_DISTANCES_OUT))) {
         code = cli_no_memory(app, "the neighbours");
     } else {

@@ -219,6 +219,11 @@ static int draw(job *work) {
     }
     if (cli_given(app, OPT_SEED)) options.seed = cli_get(app, OPT_SEED)->integer;
     size_t n = options.count;
+    const size_t each =
+        sizeof *work->i + sizeof *work->j + sizeof *work->flags + sizeof *work->weight;
+    int code = cli_check_memory(app, (double)n * (double)each, "the pairs",
+                                "draw fewer with -n, or several times with another --seed");
+    if (code != CLI_OK) return code;
     if (n > SIZE_MAX / 8) return cli_no_memory(app, "the pairs");
     work->i = malloc(n * sizeof *work->i);
     work->j = malloc(n * sizeof *work->j);
@@ -295,8 +300,10 @@ static int mine(job *work) {
 static int write_listed(job *work) {
     cli *app = work->app;
     if (cli_given(app, OPT_COUNT)) work->count = cli_get(app, OPT_COUNT)->integer;
-    int code = cli_given(app, OPT_MINE) ? mine(work) : draw(work);
+    /* How many are drawn is known, so that a lack of room shows before; what is mined is not. */
+    int code = cli_given(app, OPT_MINE) ? mine(work) : CLI_OK;
     if (code == CLI_OK) code = open_outputs(work);
+    if (code == CLI_OK && !cli_given(app, OPT_MINE)) code = draw(work);
     if (code != CLI_OK) return code;
     nf_status status = work->k != NULL
                            ? append_triplets(work)

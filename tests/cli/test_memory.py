@@ -1,6 +1,8 @@
 """Out of memory: a limit, and every single allocation of a run failing once."""
 
+import contextlib
 import os
+import pathlib
 import resource
 import shutil
 import subprocess
@@ -109,3 +111,53 @@ def test_a_limit_is_told_with_what_is_needed(cli):
     message = cli.fails(MEMORY, "loss", "x.npy", "--labels", "y.npy", "--threads", "1",
                         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
     assert "out of memory" in message and "102400129 bytes" in message
+
+
+def test_what_no_machine_holds_is_refused_at_once(cli):
+    cli.save(x=np.zeros((400000, 1), np.float32), y=np.arange(60) % 3)
+    message = cli.fails(MEMORY, "knn", "x.npy", "-k", "399999", "-o", "i.npy")
+    assert "the neighbours take 1.3 TB" in message and "smaller k" in message
+    message = cli.fails(MEMORY, "knn", "x.npy", "-k", "399999", "-o", "i.npy", "--distances", "d.npy")
+    assert "the neighbours take 1.9 TB" in message
+    message = cli.fails(MEMORY, "pairs", "--labels", "y.npy", "-n", "1000000000000", "-o",
+                        "/dev/null")
+    assert "the pairs take 25.0 TB" in message and "-n" in message
+    message = cli.fails(IO, "pairs", "--labels", "y.npy", "-n", "1000000000000", "-o", "p.npz")
+    assert "free" in message
+    assert cli.names() == ["x.npy", "y.npy"]
+
+
+def enter(folder):
+    (folder / "cgroup.procs").write_text(str(os.getpid()))
+
+
+@pytest.fixture
+def group():
+    """A control group of 64 MB, where one may be made and nothing can be swapped."""
+    if "SwapFree:              0 kB" not in pathlib.Path("/proc/meminfo").read_text():
+        pytest.skip("memory may be swapped")
+    for root, limit in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+                        ("/sys/fs/cgroup", "memory.max")):
+        folder = pathlib.Path(root) / f"nearfar-test-{os.getpid()}"
+        try:
+            folder.mkdir()
+        except OSError:
+            continue
+        try:
+            (folder / limit).write_text(str(64 << 20))
+            subprocess.run(["true"], check=True, preexec_fn=lambda: enter(folder))
+            yield folder
+            return
+        except (OSError, subprocess.SubprocessError):
+            continue
+        finally:
+            with contextlib.suppress(OSError):  # not empty yet
+                folder.rmdir()
+    pytest.skip("no control group can be made")
+
+
+def test_a_control_group_counts(cli, group):
+    cli.save(x=np.zeros((10000, 1), np.float32))
+    message = cli.fails(MEMORY, "knn", "x.npy", "-k", "1000", "-o", "i.npy", "--threads", "1",
+                        preexec_fn=lambda: enter(group))
+    assert "take 80.0 MB, and this process may use 67.1 MB" in message
