@@ -161,8 +161,8 @@ static int check_combinations(cli *app, const cli_training *training) {
 
 /* A miner looks at batches of labelled rows and leaves lists, which not every loss has terms for. */
 static int check_miner(cli *app, const cli_training *training) {
-    static const cli_option_id others[] = {OPT_MEMORY_BANK, OPT_LABEL_SETS,   OPT_SOFT,
-                                           OPT_ROW_WEIGHTS, OPT_PAIR_WEIGHTS, OPT_GROUPS};
+    static const cli_option_id others[] = {OPT_LABEL_SETS, OPT_SOFT, OPT_ROW_WEIGHTS,
+                                           OPT_PAIR_WEIGHTS, OPT_GROUPS};
     int code = cli_check_miner(app);
     if (code != CLI_OK || !cli_trains_mined(app)) return code;
     if (training->options.sampling == NF_SAMPLE_PAIRS) {

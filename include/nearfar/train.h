@@ -75,17 +75,19 @@ typedef struct nf_train_options {
 
 NF_API nf_train_options nf_train_defaults(void);
 
-/* A miner takes batches of labelled rows (sampling other than pairs, no targets, no memory bank), and
- * losses that have terms of what it finds:
+/* A miner takes batches of labelled rows (sampling other than pairs, no targets), and losses that have
+ * terms of what it finds:
  *
  *   pair-margin, multi-similarity          kinds contrastive and user
  *   batch-hard, easy-positive, semi-hard,  kinds triplet (`triplets` all) and margin, of each
  *   triplet-margin, distance-weighted      triplet; contrastive and user, of its two pairs
  *
  * Everything else is NF_ERR_ARG. The miner measures the embedding with its own metric, that of
- * nf_mine_defaults unless changed. Its draws (distance-weighted) follow `seed` and the step; its own
- * seed stays 0. A step whose batch has nothing to mine has loss 0 and gradient 0; the weights move by
- * what the optimiser does on its own. Mining takes memory for what it finds at every step. */
+ * nf_mine_defaults unless changed. With a memory bank anchors are rows of the batch, positives and
+ * negatives rows of the bank (nf_mine_reference), which are constants. Draws (distance-weighted) follow
+ * `seed` and the step; the miner's own seed stays 0. A step whose batch has nothing to mine has loss 0
+ * and gradient 0; the weights move by what the optimiser does on its own. Mining takes memory for what
+ * it finds at every step. */
 
 /* Sent once before training (epoch 0) and after each epoch. Loss, distances and active shares are
  * those of the epoch's batches; for epoch 0 of up to 1000 sampled pairs, half positive. */

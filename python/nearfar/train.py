@@ -93,8 +93,8 @@ class Trainer:
         A miner of nearfar.mine by name: "pair-margin", "multi-similarity", "batch-hard",
         "easy-positive", "triplet-margin", "semi-hard" or "distance-weighted". The loss of a step is
         then that of what it finds in the batch: of pairs a ContrastiveLoss, of triplets also a
-        TripletMarginLoss or a MarginLoss. For batches of labelled rows without a memory bank. A step
-        that finds nothing has loss 0 and is counted (``empty_steps``).
+        TripletMarginLoss or a MarginLoss. For batches of labelled rows; positives and negatives come
+        from the memory bank, if there is one. A step that finds nothing has loss 0 and is counted (``empty_steps``).
     mine_options : mapping, optional
         What that miner takes in nearfar.mine, such as ``{"margin": 0.1}``. Draws follow ``seed``.
     learn_beta : {"global", "class"}, optional

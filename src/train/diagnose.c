@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/sort.h"
+#include "train/bank.h"
 #include "train/train.h"
 
 void nf_warn(nf_run *run, const char *format, ...) {
@@ -130,6 +131,8 @@ static nf_status first_batch(nf_run *run, nf_train_event *event) {
     if (status == NF_OK) status = run->source.loss(run, &result);
     if (status != NF_OK) return status;
     event->loss = result.value;
+    if (run->source.bank != NULL)
+        nf_bank_reset(run->source.bank); /* which meets it again in step 0 */
     return NF_OK;
 }
 

@@ -77,7 +77,7 @@ static nf_status plan_bank(nf_run *run) {
     nf_status status =
         nf_bank_blank(run->context, capacity, run->model->options.outputs, NF_FLOAT32, &s->bank);
     if (status == NF_OK) status = nf_bank_make_room(run->context, s->bank, capacity);
-    s->loss = loss_bank;
+    s->loss = run->options.mine != NULL ? nf_source_mined_loss : loss_bank;
     return status == NF_OK ? nf_scratch(run->context, &s->step_ids, s->capacity, sizeof(int64_t),
                                         "ids of the batch")
                            : status;

@@ -289,6 +289,15 @@ def test_a_boundary_is_learnt_from_what_is_mined(cli, blobs):
     assert len(betas) == 4 and all(beta != 0.4 for beta in betas) and got["mined"] > 0
 
 
+@pytest.mark.parametrize("miner, loss", [("multi-similarity", "pml"), ("semi-hard", "triplet")])
+def test_the_memory_bank_is_mined(cli, blobs, miner, loss):
+    command = ["--mine", miner, "--loss", loss, "-e", "4", "--batch-size", "24"]
+    alone = train(cli, *command)
+    both = train(cli, *command, "--memory-bank", "96")
+    assert both["mined"] > 1.5 * alone["mined"] and both["config"]["memory_bank"] == 96
+    assert metadata(cli, "m.safetensors")["train.memory_bank"] == "96"
+
+
 def test_what_is_mined_depends_on_the_seed_alone(cli, blobs):
     def digest(*options):
         train(cli, "--mine", "distance-weighted", "--loss", "triplet", "-e", "4", "--sampling", "all",
@@ -319,7 +328,7 @@ def test_mining_is_told(cli, blobs):
     (["--mine", "pair-margin", "--loss", "nt-xent"], "a loss such as pml"),
     (["--mine", "semi-hard", "--loss", "triplet", "--triplets", "hard"], "keep one"),
     (["--mine", "semi-hard", "--sampling", "pairs"], "--sampling pairs"),
-    (["--mine", "semi-hard", "--memory-bank", "50"], "--memory-bank does not go with --mine"),
+    (["--mine", "semi-hard", "--memory-bank", "50", "--sampling", "all"], "--memory-bank"),
     (["--mine", "semi-hard", "--loss", "triplet", "--learn-beta", "class"], "goes with --loss margin"),
     (["--mine", "semi-hard", "--row-weights", "w.npy"], "--row-weights does not go"),
     (["--mine", "semi-hard", "--epsilon", "0.1"], "--epsilon does not go with --mine semi-hard"),

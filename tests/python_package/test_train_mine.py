@@ -114,7 +114,7 @@ def test_without_a_miner_there_are_no_counts(rng):
     ({"mine": "semi-hard", "mine_options": {"margin": np.nan}}, ValueError, "margin"),
     ({"loss": "supcon", "mine": "batch-hard"}, ValueError, "no terms for mined ones"),
     ({"loss": "triplet", "mine": "pair-margin"}, ValueError, "needs triplets"),
-    ({"mine": "batch-hard", "memory_bank": 50}, ValueError, "memory_bank 50"),
+    ({"mine": "batch-hard", "memory_bank": 50, "sampling": "all"}, ValueError, "memory_bank is 50"),
     ({"mine": "batch-hard", "sampling": "pairs"}, ValueError, "labelled rows")])
 def test_misuse_is_named(rng, options, error, words):
     with pytest.raises(error, match=words):

@@ -36,6 +36,7 @@ static nf_train_options options_of(nf_context *context, const char *loss, nf_sam
 
 typedef struct oracle {
     nf_context *context;
+    nf_bank *bank;   /* or NULL */
     nf_model *model; /* linear, without bias */
     const dataset *data;
     const nf_train_options *o;
@@ -44,34 +45,78 @@ typedef struct oracle {
     double loss;
 } oracle;
 
+/* Batch and bank mined and put together as one matrix, whose first n rows have the gradient. */
+static nf_loss_result loss_of_bank(oracle *self, nf_mine_options *mine, nf_matrix y,
+                                   nf_labels labels, const int64_t *ids, float *gradient,
+                                   size_t *found) {
+    assert_ok(self->context, nf_bank_push(self->context, self->bank, y, labels, ids));
+    const nf_bank_rows held = nf_bank_get_rows(self->bank);
+    const nf_mine_sets sets = {y, held.x, labels, held.labels, ids, held.ids};
+    const size_t n = y.rows, all = n + held.x.rows;
+    float *both = malloc(all * OUT * sizeof *both), *g = malloc(all * OUT * sizeof *g);
+    memcpy(both, y.data, n * OUT * sizeof *both);
+    memcpy(both + n * OUT, held.x.data, held.x.rows * OUT * sizeof *both);
+    nf_mined *mined;
+    nf_loss_result result;
+    assert_ok(self->context, nf_mine_reference(self->context, mine, &sets, &mined));
+    const bool triplets = gives_triplets(mine->miner);
+    *found = triplets ? mined->triplets : mined->pairs.count;
+    int64_t *second = malloc(*found * sizeof *second + 1);
+    int64_t *third = malloc(*found * sizeof *third + 1);
+    for (size_t k = 0; k < *found; k++) {
+        second[k] = (int64_t)n + (triplets ? mined->positive[k] : mined->pairs.j[k]);
+        if (triplets) third[k] = (int64_t)n + mined->negative[k];
+    }
+    const nf_matrix x = nf_matrix_f32(both, all, OUT);
+    const nf_matrix_out out = nf_matrix_out_f32(g, all, OUT);
+    const nf_triplet_list list = {*found, mined->anchor, second, third};
+    const nf_pairs pairs = {*found, mined->pairs.i, second, mined->pairs.same, NULL};
+    assert_ok(self->context,
+              triplets
+                  ? nf_loss_triplets(self->context, &self->o->loss, x, list, &result, out)
+                  : nf_loss_pairs(self->context, &self->o->loss, x, pairs, NULL, &result, out));
+    memcpy(gradient, g, n * OUT * sizeof *g);
+    nf_mined_free(self->context, mined);
+    free(both), free(g), free(second), free(third);
+    return result;
+}
+
+static nf_loss_result loss_of_batch(oracle *self, nf_mine_options *mine, nf_matrix y,
+                                    nf_labels labels, float *gradient, size_t *found) {
+    const nf_matrix_out out = nf_matrix_out_f32(gradient, y.rows, OUT);
+    nf_mined *mined;
+    nf_loss_result result;
+    assert_ok(self->context, nf_mine(self->context, mine, y, labels, &mined));
+    const nf_triplet_list list = {mined->triplets, mined->anchor, mined->positive, mined->negative};
+    const bool triplets = gives_triplets(mine->miner);
+    *found = triplets ? mined->triplets : mined->pairs.count;
+    assert_ok(self->context,
+              triplets ? nf_loss_triplets(self->context, &self->o->loss, y, list, &result, out)
+                       : nf_loss_pairs(self->context, &self->o->loss, y, mined->pairs, NULL,
+                                       &result, out));
+    nf_mined_free(self->context, mined);
+    return result;
+}
+
 static void take_step(oracle *self, const size_t *row, size_t n) {
     double x[ROWS * D];
     float y[ROWS * OUT], g[ROWS * OUT], w[OUT * D];
-    int64_t labels[ROWS];
-    nf_mined *mined;
-    nf_loss_result result;
+    int64_t labels[ROWS], ids[ROWS];
+    size_t found;
     for (size_t r = 0; r < n; r++) {
         memcpy(x + r * D, self->data->x + row[r] * D, D * sizeof *x);
         labels[r] = self->data->labels[row[r]];
+        ids[r] = (int64_t)row[r];
     }
     const nf_matrix embedding = nf_matrix_f32(y, n, OUT);
-    const nf_matrix_out gradient = nf_matrix_out_f32(g, n, OUT);
     assert_ok(self->context, nf_model_embed(self->context, self->model, nf_matrix_f64(x, n, D),
                                             nf_matrix_out_f32(y, n, OUT)));
     nf_mine_options mine = *self->o->mine;
     mine.seed = nf_random(self->o->seed, NF_STREAM_MINING, self->step++);
-    assert_ok(self->context,
-              nf_mine(self->context, &mine, embedding, (nf_labels){labels, n, 0}, &mined));
-    if (gives_triplets(mine.miner)) {
-        const nf_triplet_list list = {mined->triplets, mined->anchor, mined->positive,
-                                      mined->negative};
-        assert_ok(self->context, nf_loss_triplets(self->context, &self->o->loss, embedding, list,
-                                                  &result, gradient));
-    } else {
-        assert_ok(self->context, nf_loss_pairs(self->context, &self->o->loss, embedding,
-                                               mined->pairs, NULL, &result, gradient));
-    }
-    const size_t found = gives_triplets(mine.miner) ? mined->triplets : mined->pairs.count;
+    const nf_labels own = {labels, n, 0};
+    const nf_loss_result result = self->bank != NULL
+                                      ? loss_of_bank(self, &mine, embedding, own, ids, g, &found)
+                                      : loss_of_batch(self, &mine, embedding, own, g, &found);
     self->mined += found;
     self->empty += found == 0;
     self->loss += result.value;
@@ -84,7 +129,6 @@ static void take_step(oracle *self, const size_t *row, size_t n) {
         }
     }
     assert_ok(self->context, nf_model_set_layer(self->context, self->model, 0, w, NULL));
-    nf_mined_free(self->context, mined);
 }
 
 static void run_oracle(oracle *self) {
@@ -120,11 +164,13 @@ static nf_model *linear_model(nf_context *context) {
     return model;
 }
 
-static void compare(nf_context *context, const char *loss, nf_miner miner, nf_sampling sampling) {
+static void compare(nf_context *context, const char *loss, nf_miner miner, nf_sampling sampling,
+                    size_t bank) {
     const nf_mine_options mine = nf_mine_defaults(miner);
     dataset data = make_data(3 + (uint64_t)miner, ROWS, CLASSES);
-    const nf_train_options o = options_of(context, loss, sampling, &mine);
+    nf_train_options o = options_of(context, loss, sampling, &mine);
     const nf_train_data d = view(&data);
+    o.memory_bank = bank;
     nf_model *model = linear_model(context);
     oracle own = {.context = context, .model = linear_model(context), .data = &data, .o = &o};
     nf_train_report report;
@@ -133,7 +179,11 @@ static void compare(nf_context *context, const char *loss, nf_miner miner, nf_sa
     float before[OUT * D];
     memcpy(before, nf_model_weight(model, 0, NULL, NULL), bytes);
     assert_ok(context, nf_train(context, model, &d, &o, record, &log, &report));
+    if (bank > 0) {
+        assert_ok(context, nf_bank_create(context, bank, OUT, NF_FLOAT32, &own.bank));
+    }
     run_oracle(&own);
+    nf_bank_free(context, own.bank);
     const float *got = nf_model_weight(model, 0, NULL, NULL);
     const float *want = nf_model_weight(own.model, 0, NULL, NULL);
     double error = 0, moved = 0;
@@ -163,10 +213,11 @@ static void steps_are_those_of_miner_and_list_loss(void **state) {
         for (size_t l = 0; l < 4; l++) {
             if (l >= 2 && !gives_triplets((nf_miner)miner)) continue;
             compare(context, losses[l], (nf_miner)miner,
-                    (nf_sampling)((l + (size_t)miner) % NF_SAMPLE_PAIRS));
+                    (nf_sampling)((l + (size_t)miner) % NF_SAMPLE_PAIRS), 0);
+            compare(context, losses[l], (nf_miner)miner, NF_SAMPLE_RANDOM, 50);
         }
     }
-    compare(context, "triplet", NF_MINE_TRIPLET_MARGIN, NF_SAMPLE_RANDOM);
+    compare(context, "triplet", NF_MINE_TRIPLET_MARGIN, NF_SAMPLE_RANDOM, 0);
     nf_context_free(context);
 }
 
@@ -425,7 +476,6 @@ static void misuse_is_named(void **state) {
     REFUSED("margin", NF_MINE_PAIR_MARGIN, (void)0, "use a miner such as batch-hard");
     REFUSED("tfa-hard", NF_MINE_SEMI_HARD, (void)0, "use triplets all");
     REFUSED("weston", NF_MINE_SEMI_HARD, o.sampling = NF_SAMPLE_PAIRS, "batches of labelled rows");
-    REFUSED("weston", NF_MINE_SEMI_HARD, o.memory_bank = 8, "memory_bank 8");
     REFUSED("triplet", NF_MINE_SEMI_HARD, o.learn_beta = NF_LEARN_BETA_GLOBAL, "kind margin");
     REFUSED("weston", NF_MINE_SEMI_HARD, mine.seed = 3, "mine.seed is set");
     REFUSED("weston", NF_MINE_PAIR_MARGIN, mine.pos_margin = NAN, "pos_margin is");
@@ -450,6 +500,7 @@ static void misuse_is_named(void **state) {
 typedef struct memory_job {
     dataset data;
     nf_miner miner;
+    size_t bank;
     float out[OUT * D];
 } memory_job;
 
@@ -466,6 +517,7 @@ static nf_status memory_body(nf_context *context, void *user) {
     nf_status status =
         nf_loss_preset(context, gives_triplets(job->miner) ? "triplet" : "weston", &o.loss);
     o.mine = &mine;
+    o.memory_bank = job->bank;
     o.epochs = 2;
     o.batch_size = 16;
     if (status == NF_OK) status = nf_model_create(context, &mo, &model);
@@ -478,8 +530,9 @@ static nf_status memory_body(nf_context *context, void *user) {
 static void every_allocation_may_fail(void **state) {
     (void)state;
     static const nf_miner miners[] = {NF_MINE_PAIR_MARGIN, NF_MINE_DISTANCE_WEIGHTED};
-    for (int k = 0; k < 2; k++) {
-        memory_job job = {.data = make_data(13, 40, 3), .miner = miners[k]};
+    for (int k = 0; k < 4; k++) {
+        memory_job job = {
+            .data = make_data(13, 40, 3), .miner = miners[k % 2], .bank = k < 2 ? 0 : 20};
         assert_true(test_fail_every_allocation(2, memory_body, &job, job.out, sizeof job.out) > 50);
         free_data(&job.data);
     }
