@@ -15,13 +15,18 @@ size_t nf_pass_block_rows(size_t d) {
 /* A span and its partner, with panels and parts of sums, are about five times this. */
 #define NF_SPAN_BYTES ((size_t)450 << 10)
 #define NF_FEW_SPANS 8 /* spans a set is cut into at least, for threads to share */
+#define NF_MANY_SPANS \
+    32 /* so many are enough for them: spans may be twice as long, which halves what
+                            is copied and settled for every meeting */
 
 size_t nf_pass_span_blocks(const nf_pass_set *a, const nf_pass_set *b) {
     const size_t block = nf_pass_block_rows(a->rows.x.cols) * nf_span_stride(a->rows.x) *
                          nf_type_size(a->rows.x.type);
-    size_t blocks = nf_min_size(NF_SPAN_BYTES / nf_max_size(block, 1), NF_SPAN_BLOCKS);
-    blocks = nf_min_size(blocks, nf_max_size(a->blocks, b->blocks) / NF_FEW_SPANS);
-    return nf_max_size(blocks, 1);
+    const size_t fit = NF_SPAN_BYTES / nf_max_size(block, 1);
+    const size_t most = nf_max_size(a->blocks, b->blocks);
+    const size_t usual = nf_min_size(fit, most / NF_FEW_SPANS);
+    const size_t wide = nf_min_size(2 * fit, most / NF_MANY_SPANS);
+    return nf_max_size(nf_min_size(nf_max_size(usual, wide), NF_SPAN_BLOCKS), 1);
 }
 
 size_t nf_pass_stride(nf_matrix x) { return nf_pad(x.type, x.cols); }
