@@ -13,10 +13,11 @@ import time
 import traceback
 
 import campaign_loss
+import campaign_prune
 import campaign_search
 from campaign_rows import Contexts, Failure
 
-PARTS = {"loss": campaign_loss.check_loss, **campaign_search.PARTS}
+PARTS = {"loss": campaign_loss.check_loss, **campaign_prune.PARTS, **campaign_search.PARTS}
 
 
 def campaign(part, first, count, seconds=None, large=True, log=None):
