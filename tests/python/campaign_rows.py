@@ -109,6 +109,8 @@ class World:
 
 def draw_world(rng, n):
     d = pick(rng, int(rng.integers(1, 9)), int(rng.integers(1, 34)), int(rng.integers(1, 131)))
+    if n < 150 and rng.random() < 0.04:
+        d = pick(rng, 255, 511, 512, 513, 1000, 2049)
     if n > 300:
         d = int(rng.integers(1, 13))
     how = pick(rng, "normal", "normal", "classes", "grid", "hot", "mixed", "denormal",
@@ -170,13 +172,19 @@ def unit(x):
         return np.where(length > 0, x / np.where(length > 0, length, 1), 0), length[:, 0]
 
 
+def pairs_at_once(x):
+    """So that their rows take some 16 MB."""
+    return 1 + 2**20 // max(x.shape[1], 1)
+
+
 def distances(metric, x, y, normalize, i, j):
     """Of rows x_i and y_j, in the precision of x."""
     if normalize or metric == "cosine":
         x, y = unit(x)[0], unit(y)[0]
     out = np.zeros(len(i), x.dtype)
-    for first in range(0, len(i), 8192):
-        at = slice(first, first + 8192)
+    step = pairs_at_once(x)
+    for first in range(0, len(i), step):
+        at = slice(first, first + step)
         a, b = x[i[at]], y[j[at]]
         if metric == "dot":
             out[at] = -(a * b).sum(axis=1)
@@ -199,8 +207,9 @@ def scatter(metric, x, y, normalize, i, j, slope, size, t):
     (u, lx), (w, ly) = (unit(x), unit(y)) if units else ((x, None), (y, None))
     gx, gy = np.zeros_like(u), np.zeros_like(w)
     ex, ey = np.zeros(len(u), Real), np.zeros(len(w), Real)
-    for first in range(0, len(i), 8192):
-        at = slice(first, first + 8192)
+    step = pairs_at_once(x)
+    for first in range(0, len(i), step):
+        at = slice(first, first + step)
         a, b, s, z = u[i[at]], w[j[at]], slope[at][:, None], size[at]
         tt = np.asarray(t[at], Real)
         if metric == "dot":

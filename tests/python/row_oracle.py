@@ -290,7 +290,8 @@ def of_positives(loss, table, upstream, eps=0.0):
                  int(positive.sum()), int(active.sum()),
                  rows=Real(loss["scale"]) * weighted.sum(axis=1),
                  kink=bool((positive & (abs(z) < 64 * eps * (1 + reach))).any()) if kind == "lifted"
-                 else bool(((weighted > 0) & (weighted < SMALL)).any()))
+                 # Exponentials of float32 rows are of float32.
+                 else bool(((weighted > 0) & (term < (1e-36 if eps > 1e-10 else SMALL))).any()))
 
 
 # ---- triplets ------------------------------------------------------------------------------------
