@@ -100,14 +100,15 @@ def draw_sides_loss(rng, library, margin):
     """Of the contrastive family, of metrics that balls can bound, with a margin given as a distance."""
     loss = loss_fields(library.preset(pick(rng, *PRESETS[:5])))
     for side in ("pos", "neg"):
-        loss[f"{side}_metric"] = pick(rng, "euclidean", "sqeuclidean", "cosine", "cityblock")
+        loss[f"{side}_metric"] = pick(rng, "euclidean", "euclidean", "sqeuclidean", "cosine",
+                                       "cityblock")
         loss[f"{side}_exponent"] = pick(rng, 1.0, 1.5, 2.0)
     if rng.random() < 0.7:
         loss["pos_metric"] = loss["neg_metric"]
     loss["normalize"] = int(rng.random() < 0.3)
     loss["neg_margin"] = margin if loss["neg_metric"] in ("euclidean", "cityblock") else margin * margin
     if loss["normalize"] or loss["neg_metric"] == "cosine":
-        loss["neg_margin"] = float(rng.random() * 1.5)
+        loss["neg_margin"] = float(rng.random())
     if rng.random() < 0.3:
         loss["pos_margin"] = 0.1 * margin
     loss["reduction"] = pick(rng, "mean", "sum", "mean-sides", "mean-nonzero")

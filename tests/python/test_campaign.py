@@ -21,7 +21,7 @@ def test_random_calls(part, block):
     failures, outcomes, _ = campaign.campaign(part, block * count, count, large=False)
     assert not failures, "\n".join(f"seed {seed}: {text}" for seed, text in failures)
     assert outcomes["compared"] + outcomes.get("skipped", 0) > 0.9 * count, outcomes
-    assert part != "prune" or outcomes["skipped"] > 0.1 * count, outcomes
+    assert part != "prune" or outcomes.get("skipped", 0) > 0, outcomes
 
 
 def test_the_same_seed_is_the_same_call():
