@@ -123,12 +123,25 @@ def _anchors_gradient(op, upstream):
                                             loss=op.get_attr("loss")), None
 
 
+def reference_terms(encoded, *sets):
+    """The same of query x reference, the queries as anchors."""
+    return native.nearfar_loss_anchors_reference(*sets, loss=encoded)
+
+
+@tf.RegisterGradient("NearfarLossAnchorsReference")
+def _reference_terms_gradient(op, upstream):
+    found = native.nearfar_loss_anchors_reference_pull(
+        *op.inputs, tf.cast(upstream, tf.float64), loss=op.get_attr("loss"))
+    return [*found, *[None] * 4]
+
+
 def _refuse_second(*_):
     raise NotImplementedError("a loss that compares the pairs of a row has no second derivatives: "
                               "differentiate it once; ContrastiveLoss has them")
 
 
-tf.RegisterGradient("NearfarLossAnchorsPull")(_refuse_second)
+for _pull in ("NearfarLossAnchorsPull", "NearfarLossAnchorsReferencePull"):
+    tf.RegisterGradient(_pull)(_refuse_second)
 
 
 def _distinct(xs):

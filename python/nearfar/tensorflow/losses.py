@@ -92,10 +92,11 @@ class EngineLoss(keras.losses.Loss):
 
     def reference(self, query: Any, query_labels: Any, reference: Any, reference_labels: Any,
                   query_ids: Any = None, reference_ids: Any = None) -> tf.Tensor:
-        """All pairs of query (n, d) x reference (m, d), except those with equal ids."""
+        """All pairs of query (n, d) x reference (m, d), except those with equal ids. With reduction
+        ``none`` of a loss that compares the pairs of a row the terms (n) of the queries."""
         if (query_ids is None) != (reference_ids is None):
             raise ValueError("query_ids and reference_ids: give both or neither")
-        if self.options.reduction == "none":
+        if self.options.reduction == "none" and self.options.kind == "contrastive":
             raise ValueError("reduction 'none' is for rows and pair lists")
         query, reference = _matrix(query, "query"), _matrix(reference, "reference")
         labels = class_labels(query_labels, "query_labels")
@@ -105,6 +106,8 @@ class EngineLoss(keras.losses.Loss):
 
     def _sets(self, *sets):
         _ops.cpu_only(type(self).__name__, self.engine, *sets[:2])
+        if self.options.reduction == "none":
+            return _ops.reference_terms(self._encoded, *sets)
         return _ops.loss("reference", self._encoded, *sets)
 
     def counts(self, y_true: Any, y_pred: Any) -> LossCounts:

@@ -32,59 +32,95 @@ void loss_kernel_release(void *kernel) { free(kernel); }
 
 /* ---- terms ---------------------------------------------------------------------------------- */
 
-static int rows_of(tf_call *call, const loss_kernel *kernel, nf_matrix *x, nf_labels *labels) {
+/* A batch is a query without a reference. */
+static int rows_of(tf_call *call, const loss_kernel *kernel, nf_loss_sets *sets) {
     const void *data;
-    if (!call_matrix(call, 0, "embeddings", x) ||
-        !call_vector_of(call, 1, "labels", x->rows, 0, &data)) {
+    *sets = (nf_loss_sets){0};
+    if (!call_matrix(call, 0, "embeddings", &sets->query) ||
+        !call_vector_of(call, 1, "labels", sets->query.rows, 0, &data)) {
         return 0;
     }
-    *labels = (nf_labels){data, x->rows, kernel->has_unlabelled};
+    sets->query_labels = (nf_labels){data, sets->query.rows, kernel->has_unlabelled};
     return 1;
 }
 
-/* Terms are made in double; the output is of the rows' type. */
-static int give_terms(tf_call *call, const loss_kernel *kernel, nf_matrix x, nf_labels labels) {
-    void *out;
+/* The loss with these terms, over a batch or over two sets. */
+static int run(tf_call *call, const loss_kernel *kernel, const nf_loss_sets *sets, int two,
+               const nf_row_terms *extras, const nf_matrix_out out[2]) {
     nf_loss_result result;
-    if (!call_new_vector(call, 0, x.type, x.rows, &out)) return 0;
+    if (two) {
+        return call_check(call, nf_loss_anchors_reference(call->context, &kernel->loss, sets,
+                                                          extras, &result, out[0], out[1]));
+    }
+    return call_check(call, nf_loss_anchors(call->context, &kernel->loss, sets->query,
+                                            sets->query_labels, extras, &result, out[0]));
+}
+
+/* Terms are made in double; the output is of the rows' type. */
+static void give_terms(tf_call *call, const loss_kernel *kernel, const nf_loss_sets *sets,
+                       int two) {
+    const nf_matrix x = sets->query;
+    const nf_matrix_out none[2] = {{0}, {0}};
+    void *out;
+    if (!call_new_vector(call, 0, x.type, x.rows, &out)) return;
     double *made = x.type == NF_FLOAT64 ? out : malloc((x.rows + 1) * sizeof *made);
     if (made == NULL) {
         TF_SetStatus(call->status, TF_RESOURCE_EXHAUSTED, "no memory for the terms");
-        return 0;
+        return;
     }
     const nf_row_terms extras = {made, NULL};
-    int done = call_check(call, nf_loss_anchors(call->context, &kernel->loss, x, labels, &extras,
-                                                &result, (nf_matrix_out){0}));
-    if (x.type == NF_FLOAT64) return done;
+    const int done = run(call, kernel, sets, two, &extras, none);
+    if (x.type == NF_FLOAT64) return;
     for (size_t r = 0; r < x.rows && done; r++) ((float *)out)[r] = (float)made[r];
     free(made);
-    return done;
+}
+
+/* Gradients, of what comes down to the terms in input `from`. */
+static void give_gradients(tf_call *call, const loss_kernel *kernel, const nf_loss_sets *sets,
+                           int two, int from) {
+    const nf_matrix x[2] = {sets->query, sets->reference};
+    nf_matrix_out out[2] = {{0}, {0}};
+    const void *upstream;
+    if (!call_vector_of(call, from, "upstream", x[0].rows, 0, &upstream)) return;
+    for (int s = 0; s <= two; s++) {
+        if (!call_new_matrix(call, s, x[s].type, x[s].rows, x[s].cols, &out[s])) return;
+    }
+    const nf_row_terms extras = {NULL, upstream};
+    run(call, kernel, sets, two, &extras, out);
 }
 
 static void compute_anchors(void *object, TF_OpKernelContext *tensorflow) {
     tf_call call;
-    nf_matrix x;
-    nf_labels labels;
-    if (call_begin(&call, tensorflow) && rows_of(&call, object, &x, &labels)) {
-        give_terms(&call, object, x, labels);
+    nf_loss_sets sets;
+    if (call_begin(&call, tensorflow) && rows_of(&call, object, &sets)) {
+        give_terms(&call, object, &sets, 0);
     }
     call_end(&call);
 }
 
 static void compute_pull(void *object, TF_OpKernelContext *tensorflow) {
-    const loss_kernel *kernel = object;
     tf_call call;
-    nf_matrix x;
-    nf_matrix_out gradient;
-    nf_labels labels;
-    const void *upstream;
-    nf_loss_result result;
-    if (call_begin(&call, tensorflow) && rows_of(&call, kernel, &x, &labels) &&
-        call_vector_of(&call, 2, "upstream", x.rows, 0, &upstream) &&
-        call_new_matrix(&call, 0, x.type, x.rows, x.cols, &gradient)) {
-        const nf_row_terms extras = {NULL, upstream};
-        call_check(&call, nf_loss_anchors(call.context, &kernel->loss, x, labels, &extras, &result,
-                                          gradient));
+    nf_loss_sets sets;
+    if (call_begin(&call, tensorflow) && rows_of(&call, object, &sets)) {
+        give_gradients(&call, object, &sets, 0, 2);
+    }
+    call_end(&call);
+}
+
+static void compute_reference(void *object, TF_OpKernelContext *tensorflow) {
+    tf_call call;
+    nf_loss_sets sets;
+    if (call_begin(&call, tensorflow) && loss_sets_of(&call, object, &sets)) {
+        give_terms(&call, object, &sets, 1);
+    }
+    call_end(&call);
+}
+
+static void compute_reference_pull(void *object, TF_OpKernelContext *tensorflow) {
+    tf_call call;
+    nf_loss_sets sets;
+    if (call_begin(&call, tensorflow) && loss_sets_of(&call, object, &sets)) {
+        give_gradients(&call, object, &sets, 1, 6);
     }
     call_end(&call);
 }
@@ -95,6 +131,10 @@ static void shape_terms(TF_ShapeInferenceContext *context, TF_Status *status) {
 
 static void shape_pull(TF_ShapeInferenceContext *context, TF_Status *status) {
     shape_like(context, 0, 0, 2, status);
+}
+
+static void shape_reference_pull(TF_ShapeInferenceContext *context, TF_Status *status) {
+    if (shape_like(context, 0, 0, 2, status)) shape_like(context, 1, 1, 2, status);
 }
 
 const tf_operation operation_loss_anchors = {"NearfarLossAnchors", LIST("x: T", "labels: int64"),
@@ -110,3 +150,26 @@ const tf_operation operation_loss_anchors_pull = {"NearfarLossAnchorsPull",
                                                   loss_kernel_create,
                                                   compute_pull,
                                                   loss_kernel_release};
+
+#define SETS                                                                      \
+    "query: T", "reference: T", "query_labels: int64", "reference_labels: int64", \
+        "query_ids: int64", "reference_ids: int64"
+
+const tf_operation operation_loss_anchors_reference = {"NearfarLossAnchorsReference",
+                                                       LIST(SETS),
+                                                       LIST("terms: T"),
+                                                       ATTRIBUTES,
+                                                       shape_terms,
+                                                       loss_kernel_create,
+                                                       compute_reference,
+                                                       loss_kernel_release};
+
+const tf_operation operation_loss_anchors_reference_pull = {
+    "NearfarLossAnchorsReferencePull",
+    LIST(SETS, "upstream: double"),
+    LIST("query_gradient: T", "reference_gradient: T"),
+    ATTRIBUTES,
+    shape_reference_pull,
+    loss_kernel_create,
+    compute_reference_pull,
+    loss_kernel_release};

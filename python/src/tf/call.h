@@ -51,7 +51,8 @@ typedef struct tf_operation {
 
 extern const tf_operation operation_loss_batch, operation_loss_weighted, operation_loss_pairs,
     operation_loss_rows, operation_loss_reference, operation_loss_margin, operation_loss_anchors,
-    operation_loss_anchors_pull, operation_loss_margin_reference, operation_loss_scale,
+    operation_loss_anchors_pull, operation_loss_anchors_reference,
+    operation_loss_anchors_reference_pull, operation_loss_margin_reference, operation_loss_scale,
     operation_distances, operation_pair_distances;
 
 /* Attribute `name`, `count` whole numbers; 0 after a failure. */

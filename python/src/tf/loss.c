@@ -122,8 +122,7 @@ static void compute_rows(void *object, TF_OpKernelContext *tensorflow) {
     call_end(&call);
 }
 
-/* Inputs of the operations over two sets, from the first on. */
-static int sets_of(tf_call *call, const loss_kernel *kernel, nf_loss_sets *sets) {
+int loss_sets_of(tf_call *call, const loss_kernel *kernel, nf_loss_sets *sets) {
     const void *query_labels, *reference_labels, *query_ids, *reference_ids;
     nf_matrix query, reference;
     if (!call_matrix(call, 0, "query", &query) || !call_matrix(call, 1, "reference", &reference) ||
@@ -155,7 +154,7 @@ static void compute_reference(void *object, TF_OpKernelContext *tensorflow) {
     nf_loss_sets sets;
     nf_matrix_out gradient[2];
     nf_loss_result result;
-    if (call_begin(&call, tensorflow) && sets_of(&call, kernel, &sets) &&
+    if (call_begin(&call, tensorflow) && loss_sets_of(&call, kernel, &sets) &&
         new_gradients(&call, &sets, gradient) &&
         call_check(&call, nf_loss_reference(call.context, &kernel->loss, &sets, &result,
                                             gradient[0], gradient[1]))) {
@@ -207,7 +206,7 @@ static void compute_margin_reference(void *object, TF_OpKernelContext *tensorflo
     nf_matrix_out gradient[2];
     nf_margin_beta beta;
     nf_loss_result result;
-    if (call_begin(&call, tensorflow) && sets_of(&call, kernel, &sets) &&
+    if (call_begin(&call, tensorflow) && loss_sets_of(&call, kernel, &sets) &&
         new_gradients(&call, &sets, gradient) && beta_of(&call, kernel, 6, 3, &beta) &&
         call_check(&call, nf_loss_margin_reference(call.context, &kernel->loss, &sets, &beta,
                                                    &result, gradient[0], gradient[1]))) {

@@ -20,6 +20,9 @@ void *loss_kernel_create(TF_OpKernelConstruction *construction);
 void *loss_kernel_create_margin(TF_OpKernelConstruction *construction);
 void loss_kernel_release(void *kernel);
 
+/* Inputs of the operations over two sets, from the first on. */
+int loss_sets_of(tf_call *call, const loss_kernel *kernel, nf_loss_sets *sets);
+
 #define LIST(...) ((const char *const[]){__VA_ARGS__, NULL})
 #define ATTRIBUTES LIST("T: {float, double}", "loss: list(int)")
 

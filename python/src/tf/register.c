@@ -76,11 +76,20 @@ static void add_kernel(const tf_operation *operation, TF_DataType type, TF_Statu
 }
 
 __attribute__((constructor)) static void register_operations(void) {
-    const tf_operation *const all[] = {
-        &operation_loss_batch,        &operation_loss_weighted,  &operation_loss_pairs,
-        &operation_loss_rows,         &operation_loss_reference, &operation_loss_anchors,
-        &operation_loss_anchors_pull, &operation_loss_margin,    &operation_loss_margin_reference,
-        &operation_loss_scale,        &operation_distances,      &operation_pair_distances};
+    const tf_operation *const all[] = {&operation_loss_batch,
+                                       &operation_loss_weighted,
+                                       &operation_loss_pairs,
+                                       &operation_loss_rows,
+                                       &operation_loss_reference,
+                                       &operation_loss_anchors,
+                                       &operation_loss_anchors_pull,
+                                       &operation_loss_anchors_reference,
+                                       &operation_loss_anchors_reference_pull,
+                                       &operation_loss_margin,
+                                       &operation_loss_margin_reference,
+                                       &operation_loss_scale,
+                                       &operation_distances,
+                                       &operation_pair_distances};
     TF_Status *status = TF_NewStatus();
     for (size_t k = 0; k < sizeof all / sizeof all[0] && TF_GetCode(status) == TF_OK; k++) {
         define(all[k], status);

@@ -110,14 +110,24 @@ def test_terms_of_rows(name, dtype):
     assert step.get_concrete_function(tf.TensorSpec([48, 6], dtype)).output_shapes[0] == [48]
     with pytest.raises(ValueError, match="multiply the terms"):
         loss(labels, x, sample_weight=up)
-    with pytest.raises(ValueError, match="none"):
-        loss.reference(x, labels, x, labels)
     with tf.GradientTape() as outer:
         rows = tf.constant(x)
         outer.watch(rows)
         _, first = differentiated_in_graph(lambda x: loss(labels, x), rows)
     with pytest.raises(NotImplementedError, match="no second"):
         outer.gradient(first, rows)
+    if name == "NPairsLoss":  # takes its pairs from one set
+        return
+    y, others = x[::-1][:30] * np.dtype(dtype).type(1.5), labels[::-1][:30]
+    with tf.GradientTape() as tape:
+        rows, references = tf.constant(x), tf.constant(y)
+        tape.watch([rows, references])
+        terms = loss.reference(rows, labels, references, others)
+    found = tape.gradient(terms, [rows, references], up)
+    right = core.reference(x, labels, y, others, upstream=up.astype("f8"))
+    np.testing.assert_array_equal(terms, right.terms.astype(dtype))
+    for got, expected in zip(found, right.grad, strict=True):
+        np.testing.assert_array_equal(got, expected)
 
 
 @pytest.mark.parametrize("name", ["SupConLoss", "TripletMarginLoss", "MarginLoss"])
