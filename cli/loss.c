@@ -98,13 +98,13 @@ static bool listed(const job *work) { return work->form == FORM_PAIRS || work->f
 
 /* All pairs of a loss whose terms are those of rows. */
 static bool anchored(const job *work) {
-    return !listed(work) && !nf_loss_takes(work->loss.kind, "pos_metric");
+    return !listed(work) && !nf_loss_takes(work->loss.kind, "pairs");
 }
 
 /* Terms are kept of pairs that are listed, or of rows. */
 static int check_terms(cli *app, const job *work) {
     const bool none = work->loss.reduction == NF_REDUCE_NONE;
-    if (listed(work) && !nf_loss_takes(work->loss.kind, "pos_metric")) {
+    if (listed(work) && !nf_loss_takes(work->loss.kind, "pairs")) {
         return cli_fail(app, CLI_USAGE,
                         "--loss %s compares the pairs of a row with each other and needs labelled "
                         "rows: it does not go with --pairs, or --left, --right, --same",
@@ -333,8 +333,12 @@ static void tell_negatives(cli *app, const job *work) {
              result->mean_negative_distance);
 }
 
+/* A loss of pairs, whose results have no other terms. */
+static bool is_of_pairs(const job *work) { return nf_loss_takes(work->loss.kind, "pairs"); }
+
 static void tell(cli *app, const job *work) {
     const nf_loss_result *result = &work->result;
+    const bool of_pairs = is_of_pairs(work);
     if (result->positive_pairs == 0 && result->negative_pairs == 0) {
         cli_warn(app, "there is no valid pair: the loss is 0 and so is the gradient");
         return;
@@ -350,12 +354,12 @@ static void tell(cli *app, const job *work) {
                work->loss.kind == NF_KIND_CONTRASTIVE) {
         tell_negatives(app, work);
     }
-    if (work->loss.kind != NF_KIND_CONTRASTIVE && result->active_terms == 0) {
+    if (!of_pairs && result->active_terms == 0) {
         cli_warn(app, "no term is above 0: the loss is 0 and so is the gradient");
     }
     bool no_positive =
         result->positive_pairs == 0 || (result->has_stats && result->active_positive == 0);
-    if (work->loss.kind == NF_KIND_CONTRASTIVE && result->active_negative == 0 && no_positive) {
+    if (of_pairs && result->active_negative == 0 && no_positive) {
         cli_warn(app, "no pair is active: the loss is 0 and so is the gradient");
     }
     if (result->coincident_negatives > 0) {
@@ -395,7 +399,7 @@ static int print_json(cli *app, const job *work) {
     cli_json_count(document, "tiles_skipped", result->tiles_skipped);
     cli_json_count(document, "updates_total", result->updates_total);
     cli_json_count(document, "updates_skipped", result->updates_skipped);
-    if (work->loss.kind != NF_KIND_CONTRASTIVE) {
+    if (!is_of_pairs(work)) {
         cli_json_count(document, "terms", result->terms);
         cli_json_count(document, "active_terms", result->active_terms);
     }
@@ -439,7 +443,7 @@ static int print_table(cli *app, const job *work) {
                result->active_positive, stats, result->mean_positive_distance);
     print_side(app, "negative pairs", result->negative_pairs, pairwise, result->active_negative,
                stats, result->mean_negative_distance);
-    if (work->loss.kind != NF_KIND_CONTRASTIVE) {
+    if (!is_of_pairs(work)) {
         cli_row(app, "terms", "%llu, %llu above 0", (unsigned long long)result->terms,
                 (unsigned long long)result->active_terms);
     }

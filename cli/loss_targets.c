@@ -53,7 +53,7 @@ int cli_check_reference_targets(cli *app, const nf_loss *loss) {
                         "what is positive",
                         cli_given(app, OPT_SOFT) ? "soft" : "label-sets");
     }
-    if (!cli_given(app, OPT_REFERENCE_ROW_WEIGHTS) || nf_loss_takes(loss->kind, "pos_metric")) {
+    if (!cli_given(app, OPT_REFERENCE_ROW_WEIGHTS) || nf_loss_takes(loss->kind, "pairs")) {
         return CLI_OK;
     }
     return cli_fail(

@@ -177,7 +177,7 @@ static int check_miner(cli *app, const cli_training *training) {
 static int check_mined_loss(cli *app, const nf_train_options *options) {
     const nf_loss *loss = &options->loss;
     const bool of_triplets = loss->kind == NF_KIND_TRIPLET || loss->kind == NF_KIND_MARGIN;
-    if (options->mine == NULL || loss->kind == NF_KIND_CONTRASTIVE) return CLI_OK;
+    if (options->mine == NULL || nf_loss_takes(loss->kind, "pairs")) return CLI_OK;
     const nf_miner miner = options->mine->miner;
     const char *name = nf_miner_name(miner);
     const bool pairs = miner == NF_MINE_PAIR_MARGIN || miner == NF_MINE_MULTI_SIMILARITY;
@@ -262,7 +262,7 @@ int cli_train_settings(cli *app, cli_training *training) {
         }
     }
     if (code == CLI_OK && training->from_pairs &&
-        training->options.loss.kind != NF_KIND_CONTRASTIVE) {
+        !nf_loss_takes(training->options.loss.kind, "pairs")) {
         code = cli_fail(app, CLI_USAGE,
                         "--loss %s compares the pairs of a row with each other and needs labelled "
                         "rows: it does not go with --left, --right and --same",

@@ -15,6 +15,19 @@
  *   pml      euclidean    1  0          1          1     yes       mean-nonzero
  *   sbert    cosine       2  0          0.5        1/2   -         mean
  *
+ * The kind `online-contrastive` has the terms of the hard pairs only: of the positives farther apart
+ * than the nearest negative and of the negatives nearer than the farthest positive. Where one side
+ * has no pair, its place takes the mean distance of the other. Every other pair has the term 0.
+ *
+ *   phi+ = scale * t^2 if t > min t-          phi- = scale * max(0, neg_margin - t)^2 if t < max t+
+ *
+ *   preset               t        margin  normalize  reduction
+ *   online-contrastive   cosine   0.5     -          sum
+ *
+ * It is sentence-transformers' OnlineContrastiveLoss. The choice is among the pairs of the call: all of
+ * the batch, all of query x reference, or those of the list with a weight above 0; to the gradient it
+ * is a constant. The metric is any but dot.
+ *
  * The kind `triplet` looks at triplets (anchor a, positive p, negative n), chosen by `triplets`, with
  * margin neg_margin:
  *
@@ -155,7 +168,8 @@ NF_API NF_MUST_USE nf_status nf_reduction_parse(nf_context *context, const char 
     XX(N_PAIRS, 8, "n-pairs")                       \
     XX(TRIPLET, 9, "triplet")                       \
     XX(MARGIN, 10, "margin")                        \
-    XX(USER, 11, "user")
+    XX(USER, 11, "user")                            \
+    XX(ONLINE_CONTRASTIVE, 12, "online-contrastive")
 
 typedef enum nf_loss_kind {
 #define XX(name, value, text) NF_KIND_##name = value,
@@ -224,7 +238,8 @@ typedef struct nf_loss {
 } nf_loss;
 
 /* Whether a kind takes the field of that name ("temperature", "pos_margin", ..); what it does not
- * take must have its neutral value: weights and exponents 1, everything else 0. */
+ * take must have its neutral value: weights and exponents 1, everything else 0. "pairs": whether it has
+ * terms of single pairs, which lists of pairs need. */
 NF_API int nf_loss_takes(nf_loss_kind kind, const char *field);
 
 /* Number of presets, and the i-th preset's name and one-line formula; NULL past the end. */
@@ -300,7 +315,7 @@ typedef struct nf_row_terms {
 } nf_row_terms;
 
 /* nf_loss_batch with the terms of each row as anchor, for the kinds that compare the pairs of a row
- * (contrastive and user have terms of pairs: NF_ERR_ARG): its positive pairs for nt-xent and lifted,
+ * (contrastive, online-contrastive and user have terms of pairs: NF_ERR_ARG): its positive pairs for nt-xent and lifted,
  * its triplets for triplet and margin, its class for the first row of n-pairs, else the row's one
  * term. The value with reduction `none` is their sum. Errors as nf_loss_batch. */
 NF_API NF_MUST_USE nf_status nf_loss_anchors(nf_context *context, const nf_loss *loss, nf_matrix x,
@@ -348,9 +363,9 @@ typedef struct nf_triplet_list {
 
 /* A triplet list into one matrix x (n, d): miners' triplets and one's own. Kind triplet (`triplets` all:
  * the list says which) and margin have a term for each triplet, and the reductions are over these
- * (active_positive and active_negative count the listed ends that have a gradient). The contrastive
- * family and kind user take each as the pairs (anchor, positive) and (anchor, negative): the value and
- * gradient of nf_loss_pairs of those. Other kinds and reduction none are NF_ERR_ARG. An empty list has
+ * (active_positive and active_negative count the listed ends that have a gradient). Kinds with terms of
+ * pairs take each as the pairs (anchor, positive) and (anchor, negative): the value and gradient of
+ * nf_loss_pairs of those. Other kinds and reduction none are NF_ERR_ARG. An empty list has
  * value 0 and gradient 0. Time O(count d), memory O(count). Errors as nf_loss_batch. */
 NF_API NF_MUST_USE nf_status nf_loss_triplets(nf_context *context, const nf_loss *loss, nf_matrix x,
                                               nf_triplet_list triplets, nf_loss_result *result,

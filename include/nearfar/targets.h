@@ -4,7 +4,7 @@
  * A pair (i, j), i != j, has a target y in [0, 1], 1 = positive, 0 = negative, and a weight u >= 0; a
  * row has a weight v >= 0. Rows without a label, and rows of one group, make no pair.
  *
- * Kinds contrastive and user (phi+, phi- of loss.h). With w = v_i v_j u the loss of a pair is
+ * Kinds contrastive, online-contrastive and user (phi+, phi- of loss.h). With w = v_i v_j u the loss of a pair is
  *
  *   w (y phi+(t+) + (1 - y) phi-(t-))
  *
@@ -89,7 +89,7 @@ NF_API NF_MUST_USE nf_status nf_loss_targets(nf_context *context, const nf_loss 
 
 /* nf_loss_targets with the terms of each row as anchor, as nf_loss_anchors: they are multiplied by v
  * and the weights of their pairs, and reduction none is allowed. For the kinds that compare the pairs
- * of a row (contrastive and user have terms of pairs: NF_ERR_ARG). */
+ * of a row (contrastive, online-contrastive and user have terms of pairs: NF_ERR_ARG). */
 NF_API NF_MUST_USE nf_status nf_loss_targets_anchors(nf_context *context, const nf_loss *loss,
                                                      nf_matrix x, const nf_targets *targets,
                                                      const nf_row_terms *extras,
@@ -115,7 +115,7 @@ typedef struct nf_reference_targets {
 
 /* All pairs of a query and a reference row under targets, except those with equal ids or groups.
  * `sets` has the rows, and labels, data NULL and n 0 without them. Everything is as said at the top of
- * this file with i a query, j a reference row: kinds contrastive and user have w = v_i v_j u and sums
+ * this file with i a query, j a reference row: kinds of pairs have w = v_i v_j u and sums
  * over all pairs; the others have terms that start from queries only, so that reference.row_weight and
  * class_weight are NF_ERR_ARG for them. For lifted the log sum at p is over queries, its negatives.
  * extras: of the n queries, as in nf_loss_anchors_reference, or NULL. Kind n-pairs is NF_ERR_ARG. With

@@ -29,13 +29,15 @@ from .data import load_digits, load_table
 from .losses import ContrastiveLoss
 from .margin import MarginResult, margin_loss
 from .model import Model
+from .online import OnlineContrastiveLoss
 from .train import Trainer, TrainingWarning, training_loss
 
 __all__ = [
     "CircleLoss", "ContrastiveLoss", "Evaluation", "GeneralizedLiftedStructureLoss",
     "LiftedStructureLoss", "LossCounts", "LossResult", "MarginLoss", "MarginResult", "MemoryBank",
-    "Model", "MultiSimilarityLoss", "NCALoss", "NPairsLoss", "NTXentLoss", "Pairs", "Partition",
-    "SupConLoss", "TrainEvent", "TrainReport", "Trainer", "TrainingWarning", "TripletMarginLoss",
+    "Model", "MultiSimilarityLoss", "NCALoss", "NPairsLoss", "NTXentLoss", "OnlineContrastiveLoss",
+    "Pairs", "Partition", "SupConLoss", "TrainEvent", "TrainReport", "Trainer", "TrainingWarning",
+    "TripletMarginLoss",
     "class_indices", "evaluate", "export_onnx", "get_num_threads", "instruction_set", "knn",
     "load_digits", "load_table", "loss", "margin_loss", "mine", "pair_distances", "pair_indices",
     "pairwise_distances", "partition", "pdist", "presets", "sample_pairs", "set_num_threads",

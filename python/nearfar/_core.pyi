@@ -12,8 +12,8 @@ from typing_extensions import disjoint_base
 
 _Metric = Literal["euclidean", "sqeuclidean", "cosine", "dot", "cityblock"]
 _Preset = Literal[
-    "weston", "tfa", "drlim", "hinge", "pml", "sbert", "triplet", "tfa-semihard", "tfa-hard",
-    "sbert-batch-all", "sbert-batch-hard", "sbert-batch-hard-soft", "sbert-batch-semihard",
+    "weston", "tfa", "drlim", "hinge", "pml", "sbert", "online-contrastive", "triplet",
+    "tfa-semihard", "tfa-hard", "sbert-batch-all", "sbert-batch-hard", "sbert-batch-hard-soft", "sbert-batch-semihard",
     "margin", "nt-xent", "sbert-mnrl", "supcon", "nca", "multi-similarity", "circle", "lifted",
     "tfa-lifted", "generalized-lifted", "n-pairs"]
 _Reduction = Literal[

@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike
 
 from . import _convert, _core
 from . import mine as _mine
+from ._named_loss import NamedLoss
 from ._targets import row_weights
-from .anchor_losses import CLASSES, AnchorLoss, preset_loss
+from .kinds import CLASSES, preset_loss
 from .losses import ContrastiveLoss, _FIELDS
 from .model import Model
 
@@ -25,7 +26,7 @@ _MODEL = {name: value for name, value in _core.Model(1).options.items() if name 
 _TRAIN = _core.train_defaults()
 
 
-def training_loss(preset: str = "weston", **options: Any) -> ContrastiveLoss | AnchorLoss:
+def training_loss(preset: str = "weston", **options: Any) -> ContrastiveLoss | NamedLoss:
     """The loss that ``nearfar train --loss NAME`` uses, any of presets().
 
     In the contrastive family the trainer's reduction ``mean-sides`` takes the place of ``mean``, and

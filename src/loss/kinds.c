@@ -7,6 +7,7 @@
 #include "loss/margin.h"
 #include "loss/triplet.h"
 #include "loss/npairs.h"
+#include "loss/online.h"
 #include "loss/softmax.h"
 #include "loss/user.h"
 
@@ -25,7 +26,8 @@ enum {
     TAKES_TRIPLETS = 1 << 9,
     TAKES_SMOOTH = 1 << 10,
     TAKES_FUNCTION = 1 << 11,
-    TAKES_COSINE_ONLY = 1 << 12
+    TAKES_COSINE_ONLY = 1 << 12,
+    TAKES_NO_DOT = 1 << 13 /* distances are >= 0 */
 };
 
 #define REDUCTION(name) (1u << NF_REDUCE_##name)
@@ -58,6 +60,7 @@ static const nf_kind kinds[] = {
     [NF_KIND_GENERALIZED_LIFTED] = {nf_softmax_run, TAKES_POS_MARGIN | TAKES_NEG_MARGIN, OF_ROWS},
     [NF_KIND_N_PAIRS] = {nf_npairs_run, 0, OF_ROWS},
     [NF_KIND_USER] = {nf_user_run, TAKES_METRICS | TAKES_FUNCTION, OF_PAIRS},
+    [NF_KIND_ONLINE_CONTRASTIVE] = {nf_online_run, TAKES_NEG_MARGIN | TAKES_NO_DOT, OF_PAIRS},
 };
 
 #define NF_KINDS (sizeof kinds / sizeof kinds[0])
@@ -103,6 +106,11 @@ static const nf_kind *kind_of(nf_loss_kind kind) {
     return nf_loss_kind_name(kind) != NULL && at < NF_KINDS ? &kinds[at] : NULL;
 }
 
+bool nf_kind_has_pair_terms(nf_loss_kind kind) {
+    return kind == NF_KIND_CONTRASTIVE || kind == NF_KIND_USER ||
+           kind == NF_KIND_ONLINE_CONTRASTIVE;
+}
+
 int nf_loss_takes(nf_loss_kind kind, const char *field) {
     const nf_kind *own = kind_of(kind);
     if (own == NULL || field == NULL) return 0;
@@ -112,6 +120,7 @@ int nf_loss_takes(nf_loss_kind kind, const char *field) {
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         if (strcmp(others[i].name, field) == 0) return (own->takes & others[i].taken_by) != 0;
     }
+    if (strcmp(field, "pairs") == 0) return nf_kind_has_pair_terms(kind);
     /* What every kind takes. */
     return strcmp(field, "scale") == 0 || strcmp(field, "normalize") == 0 ||
            strcmp(field, "metric") == 0 || strcmp(field, "reduction") == 0 ||
@@ -167,6 +176,12 @@ static nf_status check_metrics(nf_context *context, const nf_loss *loss, const n
         return nf_fail(context, NF_ERR_ARG,
                        "the metric is %s: a loss of kind %s is defined for cosine only",
                        nf_metric_name(loss->pos_metric), nf_loss_kind_name(loss->kind));
+    }
+    if ((own->takes & TAKES_NO_DOT) != 0 && loss->pos_metric == NF_DOT) {
+        return nf_fail(context, NF_ERR_ARG,
+                       "the metric is dot: a loss of kind %s squares distances, which are >= 0 "
+                       "for every other metric",
+                       nf_loss_kind_name(loss->kind));
     }
     return NF_OK;
 }
@@ -238,7 +253,7 @@ nf_status nf_kind_check(nf_context *context, const nf_loss *loss) {
 }
 
 nf_status nf_kind_check_separable(nf_context *context, const nf_loss *loss) {
-    if (loss->kind == NF_KIND_CONTRASTIVE || loss->kind == NF_KIND_USER) return NF_OK;
+    if (nf_kind_has_pair_terms(loss->kind)) return NF_OK;
     return nf_fail(context, NF_ERR_ARG,
                    "a loss of kind %s compares all pairs of a row with each other and has no terms "
                    "for listed pairs: use nf_loss_batch or nf_loss_reference",
@@ -247,7 +262,7 @@ nf_status nf_kind_check_separable(nf_context *context, const nf_loss *loss) {
 
 nf_status nf_kind_check_reduced(nf_context *context, const nf_loss *loss) {
     if (loss->reduction != NF_REDUCE_NONE) return NF_OK;
-    const bool of_pairs = loss->kind == NF_KIND_CONTRASTIVE || loss->kind == NF_KIND_USER;
+    const bool of_pairs = nf_kind_has_pair_terms(loss->kind);
     return nf_fail(context, NF_ERR_ARG,
                    "reduction none keeps the terms of %s, or choose another reduction",
                    of_pairs ? "listed pairs: use nf_loss_pairs or nf_loss_rows"

@@ -13,6 +13,9 @@ nf_kind_run_fn nf_kind_run(nf_loss_kind kind);
 /* The fields of a kind: those it takes within their limits, the others neutral. */
 nf_status nf_kind_check(nf_context *context, const nf_loss *loss) NF_MUST_USE;
 
+/* Whether terms are those of single pairs. */
+bool nf_kind_has_pair_terms(nf_loss_kind kind);
+
 /* A kind whose terms are those of single pairs, which lists of pairs and rows need. */
 nf_status nf_kind_check_separable(nf_context *context, const nf_loss *loss) NF_MUST_USE;
 

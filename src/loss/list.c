@@ -6,6 +6,7 @@
 #include "base/pool.h"
 #include "distance/pair_list.h"
 #include "loss/gradient.h"
+#include "loss/online.h"
 #include "loss/term.h"
 #include "loss/triplet_list.h"
 #include "loss/user.h"
@@ -30,7 +31,9 @@ typedef struct nf_list_state {
     const nf_list_job *job;
     nf_contrast_side side[2];
     nf_list_rows rows[2];
-    bool one_distance; /* both sides share metric and rows */
+    bool one_distance;                /* both sides share metric and rows */
+    nf_online online;                 /* kind online-contrastive: which pairs are hard */
+    const nf_pair_function *function; /* of the terms; NULL: those of the contrastive family */
     double *phi, *slope, *t;
     nf_list_sums *chunk, total;
     double scale[2];
@@ -53,11 +56,10 @@ static size_t right_of(const nf_list_job *job, size_t p) {
 /* ---- terms ------------------------------------------------------------------------------------ */
 
 static double term_of(nf_list_state *state, int which, double t, double *slope) {
-    const nf_loss *loss = state->job->loss;
     const nf_contrast_side *side = &state->side[which];
-    if (loss->kind != NF_KIND_USER) return nf_term(side, which, t, slope);
+    if (state->function == NULL) return nf_term(side, which, t, slope);
     double value;
-    int failure = nf_user_term(loss->function, which, t, &value, slope);
+    int failure = nf_user_term(state->function, which, t, &value, slope);
     if (failure != 0) {
         atomic_store(&state->failure, failure);
         return 0;
@@ -149,6 +151,21 @@ static void add_chunks(nf_list_state *state, size_t chunks) {
         state->total.terms += part->terms;
         state->total.active_terms += part->active_terms;
     }
+}
+
+/* Hard pairs of the list: a first sweep fills in the distances. Pairs of weight 0 have no say. */
+static nf_status choose_hard(nf_context *context, nf_list_state *state, size_t chunks, bool wake) {
+    const nf_list_job *job = state->job;
+    nf_online_range range = nf_online_no_range();
+    if (job->loss->kind != NF_KIND_ONLINE_CONTRASTIVE) return NF_OK;
+    nf_status status = nf_parallel(context, chunks, wake, 1, term_task, state);
+    for (size_t p = 0; status == NF_OK && p < job->count; p++) {
+        if (job->weight != NULL && !(job->weight[p] > 0)) continue;
+        nf_online_see(&range, job->same[p] != 0 ? NF_POSITIVE : NF_NEGATIVE, state->t[p]);
+    }
+    nf_online_choose(job->loss, &range, &state->online);
+    state->function = &state->online.function;
+    return status;
 }
 
 /* ---- gradients -------------------------------------------------------------------------------- */
@@ -381,7 +398,7 @@ static nf_status check_finite_terms(nf_context *context, const nf_list_state *st
 }
 
 nf_status nf_list_run(nf_context *context, const nf_list_job *job, nf_loss_result *result) {
-    nf_list_state state = {.job = job};
+    nf_list_state state = {.job = job, .function = job->loss->function};
     atomic_init(&state.failure, 0);
     atomic_init(&state.misfit[0], 0);
     atomic_init(&state.misfit[1], 0);
@@ -390,8 +407,10 @@ nf_status nf_list_run(nf_context *context, const nf_list_job *job, nf_loss_resul
     nf_status status = make_rows(context, &state);
     if (status == NF_OK) status = allocate(context, &state, chunks);
     if (status != NF_OK) return status;
-    nf_progress_start(context, chunks + 2 * (job->count / NF_ROW_CHUNK));
-    status = nf_parallel(context, chunks, wake, 1, term_task, &state);
+    const size_t sweeps = job->loss->kind == NF_KIND_ONLINE_CONTRASTIVE ? 2 : 1;
+    nf_progress_start(context, sweeps * chunks + 2 * (job->count / NF_ROW_CHUNK));
+    status = choose_hard(context, &state, chunks, wake);
+    if (status == NF_OK) status = nf_parallel(context, chunks, wake, 1, term_task, &state);
     if (status == NF_OK && atomic_load(&state.failure) != 0) {
         status = nf_fail(context, NF_ERR_CALLBACK, "the pair function returned %d",
                          atomic_load(&state.failure));

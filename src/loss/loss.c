@@ -63,6 +63,11 @@ static const nf_preset presets[] = {
     {"sbert",
      "same: t^2 / 2, different: max(0, 0.5 - t)^2 / 2, t = 1 - cos(a, b); mean over pairs",
      {CONTRASTIVE(NF_COSINE, 2, 0.5, 0.5, MEAN)}},
+    {"online-contrastive",
+     "same: t^2 if t is above that of the nearest negative pair, different: max(0, 0.5 - t)^2 if t "
+     "is "
+     "below that of the farthest positive pair, t = 1 - cos(a, b); sum over these hard pairs",
+     {CONTRASTIVE(NF_COSINE, 1, 0.5, 1, SUM), .kind = NF_KIND_ONLINE_CONTRASTIVE}},
     {"triplet",
      "max(0, d(a, p) - d(a, n) + 0.05) over all triplets, d = |a/|a| - b/|b||; mean of the "
      "non-zero ones",
@@ -154,7 +159,7 @@ const char *nf_loss_preset_name(size_t i) { return i < NF_PRESETS ? presets[i].n
 const char *nf_loss_preset_formula(size_t i) { return i < NF_PRESETS ? presets[i].formula : NULL; }
 
 nf_status nf_loss_preset(nf_context *context, const char *name, nf_loss *loss) {
-    char names[420] = "";
+    char names[440] = "";
     for (size_t i = 0; i < NF_PRESETS; i++) {
         if (name != NULL && strcmp(name, presets[i].name) == 0) {
             *loss = presets[i].loss;

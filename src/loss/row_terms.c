@@ -13,7 +13,7 @@ void nf_row_terms_clear(const nf_row_terms *rows, const nf_tiled_side *side) {
 }
 
 static nf_status check_kind(nf_context *context, const nf_loss *loss) {
-    if (loss->kind != NF_KIND_CONTRASTIVE && loss->kind != NF_KIND_USER) return NF_OK;
+    if (!nf_kind_has_pair_terms(loss->kind)) return NF_OK;
     nf_status status = nf_kind_check_reduced(context, loss);
     if (status != NF_OK) return status;
     return nf_fail(context, NF_ERR_ARG,

@@ -1,5 +1,7 @@
 /* All pairs of rows, or of two sets, under targets. */
 #include "loss/arguments.h"
+#include "loss/kinds.h"
+#include "loss/online.h"
 #include "loss/reference.h"
 #include "loss/row_terms.h"
 #include "loss/separable.h"
@@ -15,9 +17,7 @@ typedef struct nf_targets_rule {
     nf_contrast_side side[2];
 } nf_targets_rule;
 
-static bool is_separable(const nf_loss *loss) {
-    return loss->kind == NF_KIND_CONTRASTIVE || loss->kind == NF_KIND_USER;
-}
+static bool is_separable(const nf_loss *loss) { return nf_kind_has_pair_terms(loss->kind); }
 
 /* y of a pair, and its weight with those of its rows. */
 static bool weighted_target(const nf_target_rule *rule, size_t i, size_t j, double *y,
@@ -84,6 +84,40 @@ static int target_strip(void *user, const nf_strip *strip) {
         }
     }
     return 0;
+}
+
+/* ---- hard pairs ------------------------------------------------------------------------------- */
+
+/* Distances of pairs with a weight, to each side that they have a share in. */
+static int range_strip(void *user, const nf_strip *strip) {
+    const nf_separable *state = user;
+    const nf_online_pairs *pairs = state->rule;
+    const nf_targets_rule *rule = pairs->rule;
+    nf_online_range *range = &pairs->block[strip->block];
+    for (size_t r = 0; r < strip->rows; r++) {
+        for (size_t c = 0; c < strip->cols; c++) {
+            const double t = distance_at(strip, r * strip->ld + c);
+            double y, weight;
+            if (!weighted_target(&rule->rule[state->own], strip->i + r, strip->j + c, &y, &weight))
+                continue;
+            if (!(weight > 0)) continue;
+            if (y > 0) nf_online_see(range, NF_POSITIVE, t);
+            if (y < 1) nf_online_see(range, NF_NEGATIVE, t);
+        }
+    }
+    return 0;
+}
+
+/* A loss of the hard pairs becomes one of kind user, kept in *online. */
+static nf_status choose_hard(nf_context *context, nf_tiled_job *job, const nf_targets_rule *rule,
+                             nf_online *online) {
+    nf_online_range range;
+    if (job->loss->kind != NF_KIND_ONLINE_CONTRASTIVE) return NF_OK;
+    nf_status status = nf_online_measure(context, job, range_strip, true, rule, &range);
+    if (status != NF_OK) return status;
+    nf_online_choose(job->loss, &range, online);
+    job->loss = &online->loss;
+    return NF_OK;
 }
 
 /* ---- what the reductions divide by ------------------------------------------------------------- */
@@ -156,12 +190,14 @@ nf_status nf_target_loss(nf_context *context, const nf_target_job *job, nf_loss_
     nf_scope scope = nf_scope_enter(context);
     nf_targets_rule targets = {.rule = {*job->rule, nf_target_turned(job->rule)}};
     nf_tiled_side side[2];
+    nf_online online;
     nf_tiled_job tiled = {
         .loss = job->loss, .a = &side[0], .b = &side[job->sets - 1], .rows = job->rows};
     nf_separable state = {.job = &tiled, .run = target_strip, .anywhere = true, .rule = &targets};
     nf_status status = make_side(context, job, 0, &side[0]);
     if (status == NF_OK && job->sets == 2) status = make_side(context, job, 1, &side[1]);
     if (status == NF_OK) status = count(context, job, &state, tiled.pairs);
+    if (status == NF_OK) status = choose_hard(context, &tiled, &targets, &online);
     if (status == NF_OK) status = run(context, &state, &targets, result);
     return nf_scope_leave(context, scope, status);
 }

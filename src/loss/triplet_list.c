@@ -41,13 +41,9 @@ double nf_triplet_list_scale(const nf_loss *loss, uint64_t terms, uint64_t activ
 
 /* ---- checks ----------------------------------------------------------------------------------- */
 
-static bool of_pairs(const nf_loss *loss) {
-    return loss->kind == NF_KIND_CONTRASTIVE || loss->kind == NF_KIND_USER;
-}
-
 static nf_status check_loss(nf_context *context, const nf_loss *loss) {
     const bool of_triplets = loss->kind == NF_KIND_TRIPLET || loss->kind == NF_KIND_MARGIN;
-    if (!of_pairs(loss) && !of_triplets) {
+    if (!nf_kind_has_pair_terms(loss->kind) && !of_triplets) {
         return nf_fail(context, NF_ERR_ARG,
                        "a loss of kind %s compares all pairs of a row with each other and has no "
                        "terms for listed triplets: use nf_loss_batch, or a loss of kind triplet, "
@@ -138,7 +134,7 @@ nf_status nf_triplet_list_prepare(nf_context *context, const nf_loss *loss, nf_m
                          .x = x,
                          .y = x,
                          .within = true,
-                         .triplets = !of_pairs(loss),
+                         .triplets = !nf_kind_has_pair_terms(loss->kind),
                          .gradient = {gradient}};
     return split(context, triplets, job);
 }

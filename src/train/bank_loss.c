@@ -1,12 +1,12 @@
 /* The loss of a batch against a memory bank. */
+#include "loss/kinds.h"
 #include "train/bank.h"
 
 /* Targets of the batch and of the rows held. Where only queries are anchors, weights of rows held count
  * for nothing: none of the terms starts from them. */
 static nf_status run_targets(nf_context *context, const nf_bank_loss *call, nf_loss_sets sets,
                              const nf_row_targets *targets, const nf_bank_rows *held) {
-    const bool of_pairs = call->loss != NULL && (call->loss->kind == NF_KIND_CONTRASTIVE ||
-                                                 call->loss->kind == NF_KIND_USER);
+    const bool of_pairs = call->loss != NULL && nf_kind_has_pair_terms(call->loss->kind);
     const nf_reference_targets both = {
         .query = *targets,
         .reference = {.sets = held->sets.offset != NULL ? &held->sets : NULL,

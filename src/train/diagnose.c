@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/sort.h"
+#include "loss/kinds.h"
 #include "train/bank.h"
 #include "train/train.h"
 
@@ -107,13 +108,9 @@ static void fill_event(nf_run *run, const nf_loss_result *result, nf_train_event
     run->first_negative = result->mean_negative_distance;
 }
 
-static bool separable(const nf_loss *loss) {
-    return loss->kind == NF_KIND_CONTRASTIVE || loss->kind == NF_KIND_USER;
-}
-
 /* A loss that has terms for sampled pairs: of another one only the distances are looked at. */
 static nf_loss loss_of_pairs(const nf_loss *loss) {
-    if (separable(loss)) return *loss;
+    if (nf_kind_has_pair_terms(loss->kind)) return *loss;
     nf_loss pairs = nf_loss_weston();
     pairs.pos_metric = pairs.neg_metric = loss->pos_metric;
     pairs.normalize = loss->normalize;
@@ -164,7 +161,8 @@ nf_status nf_diagnose(nf_run *run, nf_train_event *event) {
         status =
             nf_loss_rows(context, &loss, left, right, sample.same, NULL, NULL, &result, none, none);
         if (status == NF_OK) fill_event(run, &result, event);
-        if (status == NF_OK && !separable(&run->options.loss)) status = first_batch(run, event);
+        if (status == NF_OK && !nf_kind_has_pair_terms(run->options.loss.kind))
+            status = first_batch(run, event);
         if (status == NF_OK) status = distances(run, left, right, distance);
         if (status == NF_OK) status = split_sides(run, distance, &sample);
     }

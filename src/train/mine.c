@@ -3,21 +3,18 @@
 #include <string.h>
 
 #include "base/random.h"
+#include "loss/kinds.h"
 #include "pairs/mine.h"
 #include "train/bank.h"
 #include "train/train.h"
 
 /* ---- checks ----------------------------------------------------------------------------------- */
 
-static bool of_pairs(const nf_loss *loss) {
-    return loss->kind == NF_KIND_CONTRASTIVE || loss->kind == NF_KIND_USER;
-}
-
 /* A loss with terms of what the miner finds. */
 static nf_status check_loss(nf_context *context, const nf_train_options *o) {
     const nf_loss *loss = &o->loss;
     const char *miner = nf_miner_name(o->mine->miner), *kind = nf_loss_kind_name(loss->kind);
-    if (of_pairs(loss)) return NF_OK;
+    if (nf_kind_has_pair_terms(loss->kind)) return NF_OK;
     if (loss->kind != NF_KIND_TRIPLET && loss->kind != NF_KIND_MARGIN) {
         return nf_fail(context, NF_ERR_ARG,
                        "mine is %s: a loss of kind %s compares all pairs of a row with each other "

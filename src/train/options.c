@@ -1,6 +1,7 @@
 /* Training options: defaults and limits. */
 #include <math.h>
 
+#include "loss/kinds.h"
 #include "train/train.h"
 
 nf_train_options nf_train_defaults(void) {
@@ -99,7 +100,7 @@ nf_status nf_train_options_check(nf_context *context, const nf_train_options *o,
         status = nf_fail(context, NF_ERR_ARG,
                          "loss.reduction is none: training needs one number; use mean-sides");
     }
-    if (status == NF_OK && !nf_loss_takes(o->loss.kind, "pos_metric") &&
+    if (status == NF_OK && !nf_kind_has_pair_terms(o->loss.kind) &&
         (!labels || o->sampling == NF_SAMPLE_PAIRS)) {
         status = nf_fail(context, NF_ERR_ARG,
                          "a loss of kind %s compares the pairs of a row with each other: train on "

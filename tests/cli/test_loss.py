@@ -596,3 +596,47 @@ def test_terms_of_supcon_rows(cli, data):
     cli.save(short=np.ones(3))
     assert "short" in cli.fails(DATA, "loss", "x.npy", "--labels", "y.npy", "--loss", "supcon",
                                 "--reduction", "none", "--upstream", "short.npy")
+
+
+# ---- hard pairs ---------------------------------------------------------------------------------
+
+
+def hard_terms(t, same, margin=0.5):
+    """Terms of the pairs that are hard among those listed."""
+    near = (t < t[same].max()) * np.maximum(0, margin - t) ** 2
+    return np.where(same, (t > t[~same].min()) * t ** 2, near)
+
+
+def cosine_distance(a, b):
+    a, b = (rows.astype(float) / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (a, b))
+    return 1 - (a * b).sum(1)
+
+
+def test_hard_pairs_of_a_batch_a_list_and_rows(cli, data):
+    x, y = data["x"], data["y"]
+    i, j = np.triu_indices(len(x), 1)
+    same = y[i] == y[j]
+    terms = hard_terms(cosine_distance(x[i], x[j]), same)
+    cli.save(a=x[i], b=x[j], s=same.astype(np.uint8))
+    np.savez(cli.folder / "p.npz", i=i, j=j, same=same)
+    online = ("--loss", "online-contrastive")
+    for form in (["x.npy", "--labels", "y.npy"], ["x.npy", "--pairs", "p.npz"],
+                 ["--left", "a.npy", "--right", "b.npy", "--same", "s.npy"]):
+        got = cli.json("loss", *form, *online)
+        assert got["loss"] == pytest.approx(terms.sum(), rel=1e-5)
+        assert got["active_positive"] == (terms[same] > 0).sum() > 0
+        assert got["active_negative"] == (terms[~same] > 0).sum() > 0
+        assert "terms" not in got
+    cli.json("loss", "x.npy", "--pairs", "p.npz", *online, "--reduction", "none", "--terms", "t.npy")
+    np.testing.assert_allclose(cli.load("t.npy"), terms, rtol=1e-4, atol=1e-9)
+    assert "dot" in cli.fails(USAGE, "loss", "x.npy", "--labels", "y.npy", *online, "--metric", "dot")
+
+
+def test_hard_pairs_train(cli, data):
+    for source in (["x.npy", "--labels", "y.npy"],
+                   ["x.npy", "--labels", "y.npy", "--mine", "pair-margin"],
+                   ["x.npy", "--labels", "y.npy", "--mine", "batch-hard"],
+                   ["--left", "left.npy", "--right", "right.npy", "--same", "same.npy"]):
+        run = cli.ok("train", *source, "-o", "m.safetensors", "--loss", "online-contrastive",
+                     "--epochs", "2")
+        assert "m.safetensors" in run.stdout + run.stderr

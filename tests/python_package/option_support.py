@@ -8,7 +8,7 @@ import numpy as np
 
 import nearfar
 from nearfar import _core
-from nearfar.anchor_losses import CLASSES
+from nearfar.kinds import CLASSES
 
 INCLUDE = Path(__file__).parents[2] / "include" / "nearfar"
 
@@ -75,6 +75,8 @@ def changed_options():
             value = not base.normalize if field == "normalize" else OTHER[field]
             if field == "pos_metric" and base.pos_metric == value:
                 value = "euclidean"
+            if field == "reduction" and base.reduction == value:
+                value = "mean"
             options = {name_of(cls, field): value}
             if field == "divisor":
                 options["reduction"] = "divisor"

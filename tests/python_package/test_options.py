@@ -7,7 +7,7 @@ import pytest
 
 import nearfar
 from nearfar import _core
-from nearfar.anchor_losses import CLASSES
+from nearfar.kinds import CLASSES
 from option_support import CHANGED, IDS, NO_OPTION, data, fields, loss_fields
 
 

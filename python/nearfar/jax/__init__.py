@@ -38,8 +38,9 @@ from .bank import MemoryBank
 from .functions import (ClassIndices, class_indices, pair_distances, pair_indices,
                         pairwise_distances)
 from .losses import ContrastiveLoss
+from .online import OnlineContrastiveLoss
 
 __all__ = ["CircleLoss", "ClassIndices", "ContrastiveLoss", "GeneralizedLiftedStructureLoss",
            "LiftedStructureLoss", "MarginLoss", "MemoryBank", "MultiSimilarityLoss", "NCALoss",
-           "NPairsLoss", "NTXentLoss", "SupConLoss", "TripletMarginLoss", "class_indices",
-           "pair_distances", "pair_indices", "pairwise_distances"]
+           "NPairsLoss", "NTXentLoss", "OnlineContrastiveLoss", "SupConLoss", "TripletMarginLoss",
+           "class_indices", "pair_distances", "pair_indices", "pairwise_distances"]

@@ -47,8 +47,8 @@ def _form(loss, form, encoding):
     order, formula = FORMS[form]
     target, options = f"nearfar_loss_{form}", (*loss._numbers(), encoding == "pm1")
     if loss.kind != "contrastive" and loss.reduction == "none":
-        return _engine.to_vector_once(*_engine_terms("nearfar_loss_anchors", order, options),
-                                      type(loss).__name__)
+        of_rows = "nearfar_loss_anchors" if form == "batch" else target
+        return _engine.to_vector_once(*_engine_terms(of_rows, order, options), type(loss).__name__)
     if loss.kind != "contrastive":
         return _engine.to_number_once(engine_number(target, order, options), type(loss).__name__)
     in_jax = functools.partial(formula, loss, encoding)
@@ -161,28 +161,8 @@ class Forms:
         return _core.Loss.__call__(self, x, np.asarray(labels), gradient=False).counts  # type: ignore
 
 
-class ContrastiveLoss(Forms, _losses.ContrastiveLoss):
-    """The contrastive family as a differentiable JAX function.
-
-    ::
-
-        phi+ = scale * pos_weight * max(0, t+ - pos_margin)^pos_exponent     same label
-        phi- = scale * neg_weight * max(0, neg_margin - t-)^neg_exponent     different label
-
-    The same options and presets as nearfar.ContrastiveLoss; without any it is eq. (3) of Weston,
-    Ratle & Collobert, Deep Learning via Semi-Supervised Embedding, ICML 2008: the mean over all
-    pairs of d^2 where the labels agree and max(0, 1 - d)^2 where they differ. Options are fixed
-    when a function is compiled; stats is for counts().
-
-    loss(embeddings, labels)            all pairs of labelled rows
-    loss.pairs(x, pairs)                a list of pairs
-    loss.rows(x1, x2, same)             row k of x1 with row k of x2
-    loss.reference(q, ql, r, rl)        every row of q with every row of r
-
-    Each returns a scalar of the matrices' type (with reduction "none" the terms (p); pairs and rows
-    only), to be differentiated by the matrices. The derivative of a distance at 0 is 0. No pair at
-    all gives 0. Hashable, so it may be a static argument of jit.
-    """
+class ListForms(Forms):
+    """The calls of a loss that has terms for listed pairs too."""
 
     def pairs(  # type: ignore[override]
         self, x: ArrayLike, pairs: Any, *, same_encoding: str = "01",
@@ -214,3 +194,27 @@ class ContrastiveLoss(Forms, _losses.ContrastiveLoss):
             raise ValueError(f"x2 has {x2.shape[0]} rows: it must have {p}, as x1")
         same = _inputs.same(same, "same", same_encoding, p, "x1 has rows")
         return form((x1, x2), (same, _inputs.weight(weight, p)))
+
+
+class ContrastiveLoss(ListForms, _losses.ContrastiveLoss):
+    """The contrastive family as a differentiable JAX function.
+
+    ::
+
+        phi+ = scale * pos_weight * max(0, t+ - pos_margin)^pos_exponent     same label
+        phi- = scale * neg_weight * max(0, neg_margin - t-)^neg_exponent     different label
+
+    The same options and presets as nearfar.ContrastiveLoss; without any it is eq. (3) of Weston,
+    Ratle & Collobert, Deep Learning via Semi-Supervised Embedding, ICML 2008: the mean over all
+    pairs of d^2 where the labels agree and max(0, 1 - d)^2 where they differ. Options are fixed
+    when a function is compiled; stats is for counts().
+
+    loss(embeddings, labels)            all pairs of labelled rows
+    loss.pairs(x, pairs)                a list of pairs
+    loss.rows(x1, x2, same)             row k of x1 with row k of x2
+    loss.reference(q, ql, r, rl)        every row of q with every row of r
+
+    Each returns a scalar of the matrices' type (with reduction "none" the terms (p); pairs and rows
+    only), to be differentiated by the matrices. The derivative of a distance at 0 is 0. No pair at
+    all gives 0. Hashable, so it may be a static argument of jit.
+    """

@@ -20,8 +20,9 @@ from .anchors import (CircleLoss, GeneralizedLiftedStructureLoss, LiftedStructur
 from .bank import MemoryBank
 from .functions import class_indices, pair_distances, pair_indices, pairwise_distances
 from .losses import ContrastiveLoss
+from .online import OnlineContrastiveLoss
 
 __all__ = ["CircleLoss", "ContrastiveLoss", "GeneralizedLiftedStructureLoss", "LiftedStructureLoss",
            "MarginLoss", "MemoryBank", "MultiSimilarityLoss", "NCALoss", "NPairsLoss", "NTXentLoss",
-           "SupConLoss", "TripletMarginLoss", "class_indices", "pair_distances", "pair_indices",
-           "pairwise_distances", "set_num_threads"]
+           "OnlineContrastiveLoss", "SupConLoss", "TripletMarginLoss", "class_indices",
+           "pair_distances", "pair_indices", "pairwise_distances", "set_num_threads"]

@@ -136,8 +136,8 @@ def _reference_terms_gradient(op, upstream):
 
 
 def _refuse_second(*_):
-    raise NotImplementedError("a loss that compares the pairs of a row has no second derivatives: "
-                              "differentiate it once; ContrastiveLoss has them")
+    raise NotImplementedError("this loss has no second derivatives: differentiate it once; "
+                              "ContrastiveLoss has them")
 
 
 for _pull in ("NearfarLossAnchorsPull", "NearfarLossAnchorsReferencePull"):

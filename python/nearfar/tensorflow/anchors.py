@@ -33,7 +33,6 @@ class AnchorLoss(NoLists, EngineLoss):
                  dtype: Any = None, **options: Any) -> None:
         super().__init__(self._core(*values, **options), engine=engine, name=name, dtype=dtype)
 
-
     def _batch(self, x, labels, weight):
         if self.options.reduction != "none":
             return super()._batch(x, labels, weight)

@@ -13,6 +13,9 @@ from ._options import encode
 from .functions import _index, _matrix
 
 
+_FORMULAS = {"rows": _formula.rows, "pairs": _formula.pairs}
+
+
 @functools.cache
 def _eager_type():
     return type(tf.constant(0))  # not at import: it makes TensorFlow choose its devices
@@ -120,8 +123,62 @@ class EngineLoss(keras.losses.Loss):
         return self.options(x, labels, gradient=False)
 
 
+class ListedLoss(EngineLoss):
+    """A loss that has terms for listed pairs too."""
+
+    def __init__(self, options: Any, *, form: str, engine: str, name: str | None,
+                 dtype: Any) -> None:
+        if form not in ("batch", "rows"):
+            raise ValueError(f"form is {form!r}: it must be 'batch' or 'rows'")
+        super().__init__(options, engine=engine, name=name, dtype=dtype)
+        self.form = form
+        if form == "rows":
+            self._ready_type = None
+
+    def _form_of_keras(self, labels, x, weight):
+        if self.form == "rows":
+            return self._stacked_rows(labels, x, weight)
+        if self.options.reduction == "none":
+            raise ValueError("reduction 'none' is for rows and pair lists: a batch has n^2 / 2 "
+                             "terms")
+        return super()._form_of_keras(labels, x, weight)
+
+    def _stacked_rows(self, same, stacked, weight):
+        if stacked.shape.rank != 3 or stacked.shape[1] not in (None, 2):
+            raise ValueError(f"y_pred has shape {stacked.shape}: with form='rows' it must be "
+                             "(n, 2, d), e.g. keras.ops.stack([left, right], axis=1)")
+        return self.rows(stacked[:, 0], stacked[:, 1], same, weight)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "form": self.form}
+
+    # ---- listed pairs ---------------------------------------------------------------------------
+
+    def rows(self, x1: Any, x2: Any, same: Any, weight: Any = None) -> tf.Tensor:
+        """Row k of x1 (n, d) with row k of x2 (n, d), same[k] 1 if they are of one class, else 0.
+
+        weight (n): of each pair, >= 0. With reduction ``none`` the terms (n), else one number.
+        """
+        x1, x2, same = _matrix(x1, "x1"), _matrix(x2, "x2"), same_flags(same)
+        return self._listed("rows", (x1, x2), (same, _weights(weight)))
+
+    def pairs(self, x: Any, pairs: Any) -> tf.Tensor:
+        """Pairs of rows of x (n, d): (i, j, same[, weight]), e.g. from nearfar.sample_pairs."""
+        i, j, same, *weight = pairs
+        rest = (_index(i, "i"), _index(j, "j"), same_flags(same),
+                _weights(weight[0] if weight else None))
+        return self._listed("pairs", (_matrix(x, "x"),), rest)
+
+    def _listed(self, form, xs, rest):
+        _ops.cpu_only(type(self).__name__, self.engine, *xs)
+        if self.options.reduction == "none":
+            raise NotImplementedError("reduction 'none': the native operations give one number; "
+                                      "nearfar." + type(self).__name__ + " gives the terms")
+        return _ops.loss(form, self._encoded, *xs, *rest)
+
+
 @keras.saving.register_keras_serializable(package="nearfar")
-class ContrastiveLoss(EngineLoss):
+class ContrastiveLoss(ListedLoss):
     """The contrastive family as a Keras loss: ``loss(labels, embeddings)``, reduced already.
 
     ::
@@ -151,27 +208,8 @@ class ContrastiveLoss(EngineLoss):
 
     def __init__(self, preset: str | None = None, *, form: str = "batch", engine: str = "auto",
                  name: str = "contrastive_loss", dtype: Any = None, **options: Any) -> None:
-        if form not in ("batch", "rows"):
-            raise ValueError(f"form is {form!r}: it must be 'batch' or 'rows'")
-        super().__init__(losses.ContrastiveLoss(preset, **options), engine=engine, name=name,
-                         dtype=dtype)
-        self.form = form
-        if form == "rows":
-            self._ready_type = None
-
-    def _form_of_keras(self, labels, x, weight):
-        if self.form == "rows":
-            return self._stacked_rows(labels, x, weight)
-        if self.options.reduction == "none":
-            raise ValueError("reduction 'none' is for rows and pair lists: a batch has n^2 / 2 "
-                             "terms")
-        return super()._form_of_keras(labels, x, weight)
-
-    def _stacked_rows(self, same, stacked, weight):
-        if stacked.shape.rank != 3 or stacked.shape[1] not in (None, 2):
-            raise ValueError(f"y_pred has shape {stacked.shape}: with form='rows' it must be "
-                             "(n, 2, d), e.g. keras.ops.stack([left, right], axis=1)")
-        return self.rows(stacked[:, 0], stacked[:, 1], same, weight)
+        super().__init__(losses.ContrastiveLoss(preset, **options), form=form, engine=engine,
+                         name=name, dtype=dtype)
 
     def _batch(self, x, labels, weight):
         if _ops.usable(self.engine, x):
@@ -184,29 +222,8 @@ class ContrastiveLoss(EngineLoss):
             return super()._sets(*sets)
         return _tiled.reference(self.options, *sets)
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "form": self.form}
-
-    # ---- listed pairs ---------------------------------------------------------------------------
-
-    def rows(self, x1: Any, x2: Any, same: Any, weight: Any = None) -> tf.Tensor:
-        """Row k of x1 (n, d) with row k of x2 (n, d), same[k] 1 if they are of one class, else 0.
-
-        weight (n): of each pair, >= 0. With reduction ``none`` the terms (n), else one number.
-        """
-        x1, x2, same = _matrix(x1, "x1"), _matrix(x2, "x2"), same_flags(same)
-        return self._listed("rows", _formula.rows, (x1, x2), (same, _weights(weight)))
-
-    def pairs(self, x: Any, pairs: Any) -> tf.Tensor:
-        """Pairs of rows of x (n, d): (i, j, same[, weight]), e.g. from nearfar.sample_pairs."""
-        i, j, same, *weight = pairs
-        rest = (_index(i, "i"), _index(j, "j"), same_flags(same),
-                _weights(weight[0] if weight else None))
-        return self._listed("pairs", _formula.pairs, (_matrix(x, "x"),), rest)
-
-    def _listed(self, form, formula, xs, rest):
+    def _listed(self, form, xs, rest):
         # Terms one by one take a gradient one by one: TensorFlow's own operations do that.
-        native = self.options.reduction != "none" and _ops.usable(self.engine, *xs)
-        if native:
-            return _ops.loss(form, self._encoded, *xs, *rest)
-        return formula(self.options, *xs, *rest)
+        if self.options.reduction != "none" and _ops.usable(self.engine, *xs):
+            return super()._listed(form, xs, rest)
+        return _FORMULAS[form](self.options, *xs, *rest)

@@ -25,9 +25,10 @@ from .bank import MemoryBank
 from .functions import class_indices, pair_distances, pair_indices, pairwise_distances
 from .losses import ContrastiveLoss
 from .margin import MarginLoss
+from .online import OnlineContrastiveLoss
 from .pair_function import PairLoss
 
 __all__ = ["CircleLoss", "ContrastiveLoss", "GeneralizedLiftedStructureLoss", "LiftedStructureLoss",
            "MarginLoss", "MemoryBank", "MultiSimilarityLoss", "NCALoss", "NPairsLoss", "NTXentLoss",
-           "PairLoss", "SupConLoss", "TripletMarginLoss", "class_indices", "pair_distances",
-           "pair_indices", "pairwise_distances"]
+           "OnlineContrastiveLoss", "PairLoss", "SupConLoss", "TripletMarginLoss", "class_indices",
+           "pair_distances", "pair_indices", "pairwise_distances"]

@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from ..anchor_losses import CLASSES
+from ..kinds import CLASSES
 from ..losses import ContrastiveLoss
 from . import _operators
 from . import _tiles as tiles
@@ -64,11 +64,11 @@ def value_alone(loss, x, labels):
 @lru_cache(maxsize=256)
 def loss_of(spec):
     options = json.loads(spec)
-    anchored = CLASSES.get(options["preset"])
-    if anchored is None:
+    named = CLASSES.get(options["preset"])
+    if named is None:
         return ContrastiveLoss(**options)
     del options["preset"]
-    return anchored(**options)
+    return named(**options)
 
 
 # ---- what only the contrastive family has --------------------------------------------------------

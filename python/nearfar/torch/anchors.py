@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from .. import anchor_losses as _core
 from .._derive import NoLists, derive
+from .._named_loss import NamedLoss as _NamedLoss
 from . import _loss
 from .losses import EngineLoss
 
@@ -14,10 +15,10 @@ query_labels, reference, reference_labels)``; arguments and defaults are nearfar
 """
 
 
-class AnchorLoss(NoLists, EngineLoss):
-    """What the losses of this module share; each is made for one of nearfar.anchor_losses."""
+class NamedLoss(EngineLoss):
+    """A loss that the engine alone knows."""
 
-    _core: ClassVar[type[_core.AnchorLoss]]
+    _core: ClassVar[type[_NamedLoss]]
 
     def __init__(self, *values: Any, **options: Any) -> None:
         super().__init__(self._core(*values, **options))
@@ -25,6 +26,10 @@ class AnchorLoss(NoLists, EngineLoss):
     def _value(self, form, x, y=None, *rest, **more):
         _loss.refuse_device(self.options, x, y)
         return super()._value(form, x, y, *rest, **more)
+
+
+class AnchorLoss(NoLists, NamedLoss):
+    """What the losses of this module share; each is made for one of nearfar.anchor_losses."""
 
     def _mined(self, embeddings, indices_tuple, ref_emb):
         raise TypeError(f"indices_tuple: {type(self).__name__} is over all pairs and has no list of "

@@ -150,16 +150,8 @@ class EngineLoss(Forms):
         return _loss.engine(*sets, self.options, form, "01", gradient=False)[0]
 
 
-class ContrastiveLoss(EngineLoss):
-    __doc__ = (_losses.ContrastiveLoss.__doc__ or "").split("    Call the object")[0] + """\
-    Call the module ``loss(embeddings, labels, indices_tuple=None, ref_emb=None, ref_labels=None)``
-    for all pairs; ``loss.pairs``, ``loss.rows`` and ``loss.reference`` are the other forms. Each
-    returns a scalar tensor (with reduction ``none`` the terms (p)). ``stats`` is for ``counts``.
-    Exact over all pairs in O(n d) memory.
-    """
-
-    def __init__(self, preset: str | None = None, **options: Any) -> None:
-        super().__init__(_losses.ContrastiveLoss(preset, **options))
+class ListedLoss(EngineLoss):
+    """A loss that has terms for listed pairs too."""
 
     def pairs(self, x: Tensor, pairs: Any, *, same_encoding: str = "01") -> Tensor:
         """The loss over a list of pairs of rows of x (n, d).
@@ -181,3 +173,15 @@ class ContrastiveLoss(EngineLoss):
             raise ValueError(f"x2 has {x2.shape[0]} rows: it must have {n}, as x1")
         return self._value("rows", x1, x2, None, None, _inputs.vector(x1, same, "same", n),
                           _inputs.weight(x1, weight, n), same_encoding)
+
+
+class ContrastiveLoss(ListedLoss):
+    __doc__ = (_losses.ContrastiveLoss.__doc__ or "").split("    Call the object")[0] + """\
+    Call the module ``loss(embeddings, labels, indices_tuple=None, ref_emb=None, ref_labels=None)``
+    for all pairs; ``loss.pairs``, ``loss.rows`` and ``loss.reference`` are the other forms. Each
+    returns a scalar tensor (with reduction ``none`` the terms (p)). ``stats`` is for ``counts``.
+    Exact over all pairs in O(n d) memory.
+    """
+
+    def __init__(self, preset: str | None = None, **options: Any) -> None:
+        super().__init__(_losses.ContrastiveLoss(preset, **options))

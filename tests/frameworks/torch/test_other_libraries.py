@@ -146,3 +146,90 @@ def test_ranking_of_sentence_transformers(sbert):
                                                            positives.numpy(), labels)
     assert_same(result, lambda a, b: loss.compute_loss_from_embeddings([a, b], None), anchors,
                 positives)
+
+
+# ---- OnlineContrastiveLoss of sentence-transformers ---------------------------------------------
+
+
+def online(left, right, same, margin=0.5):
+    """Of listed pairs the hard ones; where one side is missing, the mean of the other is the bound."""
+    t = 1 - torch.nn.functional.cosine_similarity(left, right)
+    positive, negative = t[same == 1], t[same == 0]
+    below = positive.max() if len(positive) else negative.mean()
+    above = negative.min() if len(negative) else positive.mean()
+    near = torch.relu(margin - negative[negative < below])
+    return (positive[positive > above] ** 2).sum() + (near ** 2).sum()
+
+
+def close(seed, apart=0.25):
+    """Pairs of which some are hard: half of them are near, of either label."""
+    left = batch(seed)[0]
+    right = left * apart + batch(seed + 50)[0] * torch.linspace(0.1, 1, len(left))[:, None]
+    return left, right, torch.arange(len(left)) % 3 != 0
+
+
+def hard_pairs(loss):
+    """All pairs of a batch as a list, which is what the library takes."""
+    def batch_loss(x, labels):
+        i, j = torch.triu_indices(len(x), len(x), 1)
+        return loss(x[i], x[j], (labels[i] == labels[j]).long())
+    return batch_loss
+
+
+def check_online(peer):
+    own = nearfar.OnlineContrastiveLoss()
+    for seed in range(4):
+        left, right, same = close(30 + seed)
+        for chosen in (same, torch.ones_like(same), torch.zeros_like(same)):
+            result = own.rows(left.numpy(), right.numpy(), chosen.numpy())
+            assert_same(result, lambda a, b: peer(a, b, chosen.long()), left, right)
+        x, labels = batch(40 + seed, scale=0.4)
+        x = x + torch.nn.functional.one_hot(labels, x.shape[1])
+        assert_same(own(x.numpy(), labels.numpy()), lambda x: hard_pairs(peer)(x, labels), x)
+        i, j = torch.triu_indices(len(x), len(x), 1)
+        listed = own.pairs(x.numpy(), (i.numpy(), j.numpy(), (labels[i] == labels[j]).numpy()))
+        assert_same(listed, lambda x: hard_pairs(peer)(x, labels), x)
+
+
+def test_online_contrastive_formula():
+    check_online(online)
+
+
+def test_online_contrastive_of_sentence_transformers(sbert):
+    loss = sbert.OnlineContrastiveLoss(model=None)
+    check_online(lambda a, b, same: loss.compute_loss_from_embeddings([a, b], same))
+
+
+def test_lone_pairs_of_sentence_transformers(sbert):
+    """One hard positive beside one hard negative both count (once they did not: a side of one pair
+    fell to the mean of itself); a pair alone counts for neither library."""
+    loss, own = sbert.OnlineContrastiveLoss(model=None), nearfar.OnlineContrastiveLoss()
+    left = torch.eye(2, dtype=torch.float64)
+    right = torch.tensor([[0.1, 0.995], [0.1, 0.9]], dtype=torch.float64)
+    same = torch.tensor([1, 0])
+    result = own.rows(left.numpy(), right.numpy(), same.numpy())
+    assert_same(result, lambda a, b: loss.compute_loss_from_embeddings([a, b], same), left, right)
+    assert result.value > 0.8
+    for k in (0, 1):
+        one = slice(k, k + 1)
+        assert own.rows(left[one].numpy(), right[one].numpy(), same[one].numpy()).value == 0
+        assert loss.compute_loss_from_embeddings([left[one], right[one]], same[one]).item() == 0
+
+
+def test_where_online_contrastive_differs_on_purpose(sbert):
+    """A row of zeros has no direction: there its gradient is some 10^8, here 0. A label that is
+    neither 0 nor 1 is left out with a warning there, and refused here."""
+    loss, own = sbert.OnlineContrastiveLoss(model=None), nearfar.OnlineContrastiveLoss()
+    left = torch.tensor([[0.0, 0.0], [0.6, 0.8]], requires_grad=True)
+    right, same = torch.tensor([[1.0, 0.2], [0.8, 0.6]]), torch.tensor([1, 0])
+    value = loss.compute_loss_from_embeddings([left, right], same)
+    value.backward()
+    result = own.rows(left.detach().numpy(), right.numpy(), same.numpy())
+    assert result.value == pytest.approx(value.item(), rel=1e-6)
+    assert left.grad[0].abs().max() > 1e7 and (result.grad[0][0] == 0).all()
+    torch.testing.assert_close(torch.as_tensor(result.grad[0][1]), left.grad[1])
+    with pytest.warns(UserWarning, match="binary labels"):
+        sbert.OnlineContrastiveLoss(model=None).compute_loss_from_embeddings(
+            [left, right], torch.tensor([1, 2]))
+    with pytest.raises(ValueError, match="same"):
+        own.rows(left.detach().numpy(), right.numpy(), [1, 2])
