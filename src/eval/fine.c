@@ -64,10 +64,9 @@ static void enter_list(const nf_fine *fine, size_t slot, size_t side, nf_fine_ru
     run->count = at % NF_FINE_CHUNK;
 }
 
-bool nf_fine_first(const nf_fine *fine, size_t slot, size_t side, nf_fine_run *run) {
+void nf_fine_first(const nf_fine *fine, size_t slot, size_t side, nf_fine_run *run) {
     run->worker = 0;
     enter_list(fine, slot, side, run);
-    return true;
 }
 
 bool nf_fine_next(const nf_fine *fine, size_t slot, size_t side, nf_fine_run *run) {

@@ -41,8 +41,8 @@ typedef struct nf_fine_run {
     size_t worker, chunk; /* where to go on */
 } nf_fine_run;
 
-/* The first run of a slot's side, and the one after; false: no more. */
-bool nf_fine_first(const nf_fine *fine, size_t slot, size_t side, nf_fine_run *run);
+/* The first run of a slot's side (it may be empty), and the one after; false: no more. */
+void nf_fine_first(const nf_fine *fine, size_t slot, size_t side, nf_fine_run *run);
 bool nf_fine_next(const nf_fine *fine, size_t slot, size_t side, nf_fine_run *run);
 
 #endif

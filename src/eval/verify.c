@@ -165,10 +165,10 @@ static void drain_task(void *argument, size_t slot, int worker) {
     (void)worker;
     for (uint32_t side = 0; side < 2; side++) {
         nf_fine_run run;
-        for (bool more = nf_fine_first(&verify->fine, slot, side, &run); more;
-             more = nf_fine_next(&verify->fine, slot, side, &run)) {
+        nf_fine_first(&verify->fine, slot, side, &run);
+        do {
             count_run(verify, &verify->place[slot], side, &run);
-        }
+        } while (nf_fine_next(&verify->fine, slot, side, &run));
     }
 }
 
