@@ -69,6 +69,7 @@ static int in_main_thread(core_state *state) {
 }
 
 static int ask_python(core_call *call) {
+    if (PyErr_Occurred() != NULL) return -1; /* a callback has failed: run no Python on top */
     if (!call->asked) {
         int is_main = in_main_thread(call->state);
         if (is_main < 0) return -1;

@@ -20,6 +20,8 @@ void nf_progress_start(nf_context *context, uint64_t total) {
 void nf_progress_add(nf_context *context, uint64_t done) {
     if (context->depth == context->progress_depth) context->progress_done += done;
     if (context->progress == NULL) return;
+    /* Who has said stop is not asked again: in Python the exception of its answer is waiting. */
+    if (atomic_load_explicit(&context->cancelled, memory_order_relaxed)) return;
     uint64_t time = now();
     if (time - context->progress_time < NF_PROGRESS_INTERVAL) return;
     context->progress_time = time;
