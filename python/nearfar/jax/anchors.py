@@ -22,7 +22,7 @@ Hashable, so it may be a static argument of jit.
 class AnchorForms(NoLists, Forms):
     """The calls of a loss without terms for listed pairs."""
 
-    _with_terms = ("batch",)
+    _with_terms = ("batch", "reference")
     _terms_are = "the terms of each row as anchor"
 
 

@@ -47,7 +47,8 @@ def _form(loss, form, encoding):
     order, formula = FORMS[form]
     target, options = f"nearfar_loss_{form}", (*loss._numbers(), encoding == "pm1")
     if loss.kind != "contrastive" and loss.reduction == "none":
-        of_rows = "nearfar_loss_anchors" if form == "batch" else target
+        of_rows = {"batch": "nearfar_loss_anchors",
+                   "reference": "nearfar_loss_anchors_reference"}.get(form, target)
         return _engine.to_vector_once(*_engine_terms(of_rows, order, options), type(loss).__name__)
     if loss.kind != "contrastive":
         return _engine.to_number_once(engine_number(target, order, options), type(loss).__name__)

@@ -280,6 +280,36 @@ xla_error *xla_loss_reference(xla_frame *frame) {
     return xla_leave(&call, status);
 }
 
+/* The same six -> terms (n); with upstream (n) their gradients */
+xla_error *xla_loss_anchors_reference(xla_frame *frame) {
+    xla_call call;
+    if (xla_enter(&call, frame, 6, OPTIONS)) return call.error;
+    nf_loss loss = loss_from_numbers(call.options);
+    nf_loss_sets sets;
+    nf_matrix_out out[2] = {{0}, {0}};
+    nf_row_terms of_rows = {0};
+    nf_loss_result result;
+    void *terms = NULL;
+    const int backward = call.frame->args.size > 6;
+    nf_status status = sets_get(&call, &sets);
+    if (status == NF_OK && backward) {
+        status = xla_doubles(&call, 6, "upstream", sets.query.rows, &of_rows.upstream);
+        if (status == NF_OK) status = xla_gradient(&call, 0, sets.query, &out[0]);
+        if (status == NF_OK) status = xla_gradient(&call, 1, sets.reference, &out[1]);
+    } else if (status == NF_OK) {
+        status = xla_allocate(&call, sets.query.rows, sizeof(double), &terms);
+        of_rows.terms = terms;
+    }
+    if (status == NF_OK) {
+        status = nf_loss_anchors_reference(call.context, &loss, &sets, &of_rows, &result, out[0],
+                                           out[1]);
+    }
+    if (status == NF_OK && !backward) {
+        status = xla_write_doubles(&call, 0, terms, sets.query.rows);
+    }
+    return xla_leave(&call, status);
+}
+
 /* ---- the margin loss with its boundary as an operand ---------------------------------------- */
 
 /* More of the attribute: nu, and whether there is a boundary for each label. */

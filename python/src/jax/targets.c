@@ -11,6 +11,7 @@ PyObject *core_jax_targets(PyObject *module, PyObject *unused) {
                    {"nearfar_loss_rows", xla_loss_rows},
                    {"nearfar_loss_reference", xla_loss_reference},
                    {"nearfar_loss_anchors", xla_loss_anchors},
+                   {"nearfar_loss_anchors_reference", xla_loss_anchors_reference},
                    {"nearfar_loss_margin", xla_loss_margin},
                    {"nearfar_loss_margin_reference", xla_loss_margin_reference},
                    {"nearfar_distances", xla_distances},

@@ -189,7 +189,8 @@ nf_status xla_write_doubles(xla_call *call, int64_t k, const double *values, siz
 
 /* ---- targets -------------------------------------------------------------------------------- */
 
-xla_handler xla_loss_batch, xla_loss_anchors, xla_loss_pairs, xla_loss_rows, xla_loss_reference,
-    xla_loss_margin, xla_loss_margin_reference, xla_distances, xla_pair_distances, xla_pair_indices;
+xla_handler xla_loss_batch, xla_loss_anchors, xla_loss_anchors_reference, xla_loss_pairs,
+    xla_loss_rows, xla_loss_reference, xla_loss_margin, xla_loss_margin_reference, xla_distances,
+    xla_pair_distances, xla_pair_indices;
 
 #endif

@@ -64,10 +64,17 @@ def test_terms_of_rows(name, dtype):
     assert np.asarray(pull(jnp.asarray(up))[0]).tobytes() == right.grad.tobytes()
     many = jax.vmap(loss)(jnp.stack([x, x]), np.stack([labels, labels]))
     assert np.array_equal(many[1], terms)
-    with pytest.raises(ValueError, match="terms of each row.*batch"):
-        loss.reference(x, labels, x, labels)
     with pytest.raises(NotImplementedError, match="no second"):
         jax.jacrev(jax.grad(lambda x: loss(x, labels).sum()))(x)
+    if name == "NPairsLoss":  # takes its pairs from one set
+        return
+    y, others = x[::-1][:30] * np.dtype(dtype).type(1.5), labels[::-1][:30]
+    terms, pull = jax.vjp(jax.jit(lambda x, y: loss.reference(x, labels, y, others)),
+                          jnp.asarray(x), jnp.asarray(y))
+    right = core.reference(x, labels, y, others, upstream=up.astype("f8"))
+    assert np.array_equal(terms, right.terms.astype(dtype)) and terms.shape == (60,)
+    for got, expected in zip(pull(jnp.asarray(up)), right.grad, strict=True):
+        assert np.array_equal(got, expected)
 
 
 @pytest.mark.parametrize("name", NAMES)
