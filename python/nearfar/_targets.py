@@ -101,7 +101,7 @@ class TargetLoss(_core.Loss):
     @property
     def _takes_rows(self):
         """Whether terms are those of rows as anchors, not of single pairs."""
-        return not self._takes("pos_metric")
+        return not self._takes("pairs")
 
 
 def row_weights(labels, row_weight, class_weight):

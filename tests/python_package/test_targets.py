@@ -289,7 +289,8 @@ def test_two_sets_are_one_without_pairs_within(x, loss, source):
     assert one.value > 0
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: f"{loss.preset}")
+@pytest.mark.parametrize("loss", [*LOSSES, nearfar.OnlineContrastiveLoss()],
+                         ids=lambda loss: f"{loss.preset}")
 def test_groups_and_ids_make_no_pairs_of_two_sets(x, loss):
     rng = np.random.default_rng(6)
     labels, ids = rng.integers(0, 3, N), rng.integers(0, 8, N)
@@ -343,6 +344,15 @@ def test_what_two_sets_cannot_take_is_refused(x, given, error, text):
                  "reference_labels": labels[M:], **given}
     with pytest.raises(error, match=text):
         nearfar.SupConLoss().reference_targets(**arguments)
+
+
+def test_rows_of_a_reference_have_weights_in_losses_of_pairs(x):
+    labels = np.arange(N) % 3
+    for loss in (nearfar.ContrastiveLoss(), nearfar.OnlineContrastiveLoss()):
+        sets = (x[:M], labels[:M], x[M:], labels[M:])
+        once, twice = (loss.replace(reduction="sum").reference_targets(
+            *sets, reference_row_weight=np.full(N - M, weight)).value for weight in (1.0, 2.0))
+        assert 0 < twice == pytest.approx(2 * once)
 
 
 def test_pairs_have_no_terms_of_rows(x):

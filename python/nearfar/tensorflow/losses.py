@@ -99,7 +99,7 @@ class EngineLoss(keras.losses.Loss):
         ``none`` of a loss that compares the pairs of a row the terms (n) of the queries."""
         if (query_ids is None) != (reference_ids is None):
             raise ValueError("query_ids and reference_ids: give both or neither")
-        if self.options.reduction == "none" and self.options.kind == "contrastive":
+        if self.options.reduction == "none" and self.options._takes("pairs"):
             raise ValueError("reduction 'none' is for rows and pair lists")
         query, reference = _matrix(query, "query"), _matrix(reference, "reference")
         labels = class_labels(query_labels, "query_labels")

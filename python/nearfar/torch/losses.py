@@ -51,7 +51,7 @@ class EngineLoss(Forms):
         super().__init__()
         self.options = options
         self.reduction = options.reduction
-        self._of_pairs = options.kind == "contrastive"
+        self._of_pairs = options._takes("pairs")
         # Operators of a graph take text: it says everything in any process that loads the graph.
         self._alone = None if self.reduction == "none" else options
         self._spec = json.dumps({"preset": options.preset, **options._options()})
