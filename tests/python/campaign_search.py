@@ -7,7 +7,7 @@ import numpy as np
 
 from campaign_rows import (RANGE, Overflow, distances, draw_labels, draw_rows, draw_size, draw_world,
                            first_of, pick, require, unit)
-from library import (MINERS, VIOLATIONS, DistanceOptions, EvalOptions, EvalResult, Mined,
+from library import (MINERS, VIOLATIONS, DistanceOptions, EvalOptions, EvalResult, LabelSets, Mined,
                      MineHardOptions, MineOptions, NearfarError, Sets, _labels, _matrix, _pointer)
 from oracle import METRICS
 from row_oracle import Real
@@ -328,9 +328,12 @@ def check_eval(seed, contexts, large=True):
                     k_count=3, retrieval=1, verification=1, knn_k=int(rng.integers(1, 8)))
     o.k[0], o.k[1], o.k[2] = 1, int(rng.integers(1, 12)), 300
     results = []
+    sets = draw_label_sets(rng, labels, other, y is None) if rng.random() < 0.4 else None
     for key in ((1, "auto"), contexts.draw(rng)):
         result = EvalResult()
-        if y is None:
+        if sets is not None:
+            evaluate_sets(contexts[key], o, x, y, ids, sets, result)
+        elif y is None:
             call(contexts[key], "nf_eval", c.byref(o), _matrix(x), _labels(labels, has), c.byref(result))
         else:
             call(contexts[key], "nf_eval_reference", c.byref(o), _matrix(x), _labels(labels, has),
@@ -341,9 +344,13 @@ def check_eval(seed, contexts, large=True):
     out = np.zeros((len(x), len(x if y is None else y)), x.dtype)
     call(contexts[1, "auto"], "nf_distances_full", c.byref(o.distance), _matrix(x),
          _matrix(x if y is None else y), _matrix(out))
-    positive, negative = masks(labels, labels if y is None else other, has, ids, y is None)
-    check_retrieval(results[0], o, out.astype(float), positive, negative, labels,
-                    labels if y is None else other, has)
+    if sets is None:
+        own, others = ([{label} if label != -1 or not has else set() for label in side.tolist()]
+                       for side in (labels, labels if y is None else other))
+    else:
+        own, others = sets[0], sets[0] if y is None else sets[1]
+    positive, negative = set_masks(own, others, ids, y is None)
+    check_retrieval(results[0], o, out.astype(float), positive, negative, own, others)
     check_verification(results[0], single(out), positive, negative, y is None)
     return "compared", 0, 0
 
@@ -359,9 +366,46 @@ def near(got, want, name):
             or abs(got - want) <= 1e-12 * max(1, abs(want)), f"{name} is {got!r}, not {want!r}")
 
 
-def check_retrieval(result, o, t, positive, negative, labels, other, has):
+def draw_label_sets(rng, labels, other, within):
+    """A set of labels of each row, its own among them but for some that have none."""
+    def some(side):
+        return [set() if rng.random() < 0.1 else {label, *rng.integers(0, 5, rng.integers(0, 3)).tolist()}
+                for label in side.tolist()]
+    return some(labels), None if within else some(other)
+
+
+def flat(sets):
+    members = [sorted(one) for one in sets]
+    return (np.concatenate([[0], np.cumsum([len(one) for one in members])]).astype(np.uint64),
+            np.array([label for one in members for label in one], np.int64))
+
+
+def evaluate_sets(library, o, x, y, ids, sets, result):
+    given = [None if side is None else flat(side) for side in sets]
+    own, others = (None if side is None else LabelSets(_pointer(side[0]), _pointer(side[1]))
+                   for side in given)
+    if y is None:
+        call(library, "nf_eval_label_sets", c.byref(o), _matrix(x), c.byref(own), c.byref(result))
+        return
+    call(library, "nf_eval_label_sets_reference", c.byref(o), _matrix(x), c.byref(own),
+         c.c_void_p(_pointer(ids[0])), _matrix(y), c.byref(others), c.c_void_p(_pointer(ids[1])),
+         c.byref(result))
+
+
+def set_masks(own, others, ids, within):
+    valid = (np.array([bool(one) for one in own], bool)[:, None]
+             & np.array([bool(one) for one in others], bool)[None, :])
+    same = np.array([[bool(a & b) for b in others] for a in own], bool).reshape(len(own), len(others))
+    if within:
+        np.fill_diagonal(valid, False)
+    elif ids[0] is not None:
+        valid &= ids[0][:, None] != ids[1][None, :]
+    return valid & same, valid & ~same
+
+
+def check_retrieval(result, o, t, positive, negative, labels, other):
     queries = np.flatnonzero(positive.any(axis=1))
-    labelled = int((labels != -1).sum()) if has else len(labels)
+    labelled = sum(bool(one) for one in labels)
     for name, want in (("n", labelled), ("queries", len(queries)), ("dropped", labelled - len(queries))):
         require(getattr(result, name) == want, f"{name} is {getattr(result, name)}, not {want}")
     recall, r_precision, map_at_r, knn = np.zeros(3), [], [], []
@@ -373,10 +417,12 @@ def check_retrieval(result, o, t, positive, negative, labels, other, has):
         r_precision.append(hit[:r].sum() / r)
         precision = np.cumsum(hit[:r]) / np.arange(1, r + 1)
         map_at_r.append((precision * hit[:r]).sum() / r)
-        near_labels = other[order[:o.knn_k]].tolist()
-        votes = {label: near_labels.count(label) for label in near_labels}
-        best = max(votes.values())
-        knn.append(next(label for label in near_labels if votes[label] == best) == labels[a])
+        near_labels = [sorted(other[j]) for j in order[:o.knn_k]]
+        every = [label for one in near_labels for label in one]
+        best = max(every.count(label) for label in every)
+        # Ties go to the nearest row with one of them, and there to the smallest.
+        winner = next(label for label in every if every.count(label) == best)
+        knn.append(winner in labels[a])
 
     def mean(values):
         return float(np.mean(values)) if len(values) else np.nan
