@@ -307,9 +307,8 @@ def underflow(call):
 
 
 def row_error(call, terms):
-    """Of the terms of a row or a pair: the largest room of any."""
-    by = {"sum": 1.0, "none": 1.0}.get(call.loss["reduction"])
-    return float(terms.error) if by else np.abs(terms.rows).max(initial=0) + 1.0
+    """Of the terms of rows or pairs: that of all of them together, before a mean divides it."""
+    return float(terms.error) * max(1.0, float(call.loss["divisor"]), len(terms.rows), terms.terms)
 
 
 # ---- one draw ------------------------------------------------------------------------------------

@@ -445,8 +445,8 @@ def check_verification(result, t, positive, negative, within):
     near(result.roc_auc, float(((len(n) - upto) + (upto - below) / 2).sum() / (len(p) * len(n))),
          "roc_auc")
     thresholds = np.concatenate([[-np.inf], np.unique(np.concatenate([p, n]))])
-    accepted_p = np.searchsorted(p, thresholds, "right")
-    accepted_n = np.searchsorted(n, thresholds, "right")
+    accepted_p, accepted_n = (np.searchsorted(side, thresholds, "right") for side in (p, n))
+    accepted_p[0] = accepted_n[0] = 0  # also of distances that are -Inf as float32
     right = accepted_p + len(n) - accepted_n
     near(result.best_accuracy, float(right.max() / (len(p) + len(n))), "best_accuracy")
     near(result.best_threshold, float(thresholds[right.argmax()]) if result.best_threshold > -np.inf
