@@ -419,7 +419,7 @@ def draw_targets(rng, call):
             call.other_row_weight = rng.choice([0.0, 0.5, 1.0, 2.0], m)
     if rng.random() < 0.4:
         weight = rng.random((n, m)) * rng.choice([0.0, 1.0, 1.0, 5.0], (n, m))
-        weight = weight * pick(rng, 1.0, 1.0, 1.0, 1e-25, 1e20)
+        weight = weight * pick(rng, 1.0, 1.0, 1.0, 1e-9, 1e9)
         call.pair_weight = np.ascontiguousarray(weight, pick(rng, np.float32, np.float64))
     if rng.random() < 0.3:
         groups = max(1, n // pick(rng, 1, 2, 5))
