@@ -137,7 +137,8 @@ def cli(tmp_path):
 
 @pytest.fixture
 def tool():
-    """Another program, or a skip where the machine has none of that name."""
+    """Another program, or a skip where the machine has none of that name. Its locale is one that
+    every machine has: man and bash complain of others."""
 
     def find(name):
         path = shutil.which(name)
@@ -145,7 +146,7 @@ def tool():
             pytest.skip(f"{name} is not installed")
         return lambda *arguments, **options: subprocess.run(
             [path, *arguments], capture_output=True, text=True, timeout=HUNG, check=False,
-            stdin=subprocess.DEVNULL, **options)
+            stdin=subprocess.DEVNULL, **{"env": {**os.environ, "LC_ALL": "C.UTF-8"}, **options})
 
     return find
 
