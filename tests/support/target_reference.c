@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "softmax_reference.h"
+#include "support.h"
 
 typedef long double real;
 
@@ -391,4 +392,18 @@ void target_reference_gradient(const target_problem *p, double *gradient) {
     free(x);
     free(t);
     free(held);
+}
+
+void target_assert_near(const nf_loss *loss, const char *what, double got, double want,
+                        double tolerance) {
+    if (fabs(got - want) <= tolerance) return;
+    fail_msg("kind %s, triplets %d, reduction %s: %s is %.17g, not %.17g",
+             nf_loss_kind_name(loss->kind), (int)loss->triplets, nf_reduction_name(loss->reduction),
+             what, got, want);
+}
+
+double target_largest(const double *values, size_t count) {
+    double most = 0;
+    for (size_t k = 0; k < count; k++) most = fmax(most, fabs(values[k]));
+    return most;
 }

@@ -23,4 +23,10 @@ long double target_reference(const target_problem *problem);
 /* Its gradient (n, d) by differences; what circle loss holds constant is held. */
 void target_reference_gradient(const target_problem *problem, double *gradient);
 
+/* Fails with the loss and what was compared. */
+void target_assert_near(const nf_loss *loss, const char *what, double got, double want,
+                        double tolerance);
+
+double target_largest(const double *values, size_t count);
+
 #endif

@@ -147,20 +147,6 @@ static nf_loss_result run(nf_context *context, const nf_loss *loss, const proble
     return result;
 }
 
-static void assert_near(const nf_loss *loss, const char *what, double got, double want,
-                        double tolerance) {
-    if (fabs(got - want) <= tolerance) return;
-    fail_msg("kind %s, triplets %d, reduction %s: %s is %.17g, not %.17g",
-             nf_loss_kind_name(loss->kind), (int)loss->triplets, nf_reduction_name(loss->reduction),
-             what, got, want);
-}
-
-static double largest(const double *values, size_t count) {
-    double most = 0;
-    for (size_t k = 0; k < count; k++) most = fmax(most, fabs(values[k]));
-    return most;
-}
-
 /* ---- plain loops ------------------------------------------------------------------------------- */
 
 static void compare(nf_context *context, const nf_loss *loss, const problem *p, bool differences) {
@@ -174,12 +160,12 @@ static void compare(nf_context *context, const nf_loss *loss, const problem *p, 
         const bool near = loss->triplets != NF_TRIPLETS_ALL && p->n == MOST;
         const double unit = type == NF_FLOAT64 ? 1e-13 : near ? 1e-3 : 1e-5;
         const nf_loss_result result = run(context, loss, p, (nf_type)type, got);
-        assert_near(loss, "value", result.value, value, unit * fmax(fabs(value), 1));
+        target_assert_near(loss, "value", result.value, value, unit * fmax(fabs(value), 1));
         if (!differences) continue;
         const double slack =
-            (type == NF_FLOAT32 ? 2e-5 : 2e-9) * fmax(largest(want, p->n * D), 0.1);
+            (type == NF_FLOAT32 ? 2e-5 : 2e-9) * fmax(target_largest(want, p->n * D), 0.1);
         for (size_t k = 0; k < p->n * D; k++) {
-            assert_near(loss, "a derivative", got[k], want[k], slack);
+            target_assert_near(loss, "a derivative", got[k], want[k], slack);
         }
     }
 }
@@ -248,9 +234,11 @@ static void other_metrics(void **state) {
 static void assert_same_result(const nf_loss *loss, const nf_loss_result *a,
                                const nf_loss_result *b) {
     const double unit = 1e-12 * fmax(fabs(b->value), 1);
-    assert_near(loss, "value", a->value, b->value, unit);
-    assert_near(loss, "mean t+", a->mean_positive_distance, b->mean_positive_distance, 1e-13);
-    assert_near(loss, "mean t-", a->mean_negative_distance, b->mean_negative_distance, 1e-13);
+    target_assert_near(loss, "value", a->value, b->value, unit);
+    target_assert_near(loss, "mean t+", a->mean_positive_distance, b->mean_positive_distance,
+                       1e-13);
+    target_assert_near(loss, "mean t-", a->mean_negative_distance, b->mean_negative_distance,
+                       1e-13);
     assert_int_equal(a->positive_pairs, b->positive_pairs);
     assert_int_equal(a->negative_pairs, b->negative_pairs);
     assert_int_equal(a->active_positive, b->active_positive);
@@ -290,9 +278,9 @@ static void plain_labels_are_the_batch_form(void **state) {
                 choose(p, source, 0);
                 result = run(context, &loss, p, NF_FLOAT64, got);
                 assert_same_result(&loss, &result, &batch);
-                const double slack = 1e-11 * fmax(largest(want, p->n * D), 1e-2);
+                const double slack = 1e-11 * fmax(target_largest(want, p->n * D), 1e-2);
                 for (size_t e = 0; e < p->n * D; e++) {
-                    assert_near(&loss, "a derivative", got[e], want[e], slack);
+                    target_assert_near(&loss, "a derivative", got[e], want[e], slack);
                 }
             }
             free(p);
@@ -320,13 +308,13 @@ static void groups_are_ids(void **state) {
                                              nf_matrix_out_f64(query, p->n, D),
                                              nf_matrix_out_f64(reference, p->n, D)));
         const nf_loss_result result = run(context, &loss, p, NF_FLOAT64, got);
-        assert_near(&loss, "value", result.value, apart.value, 1e-12 * fmax(apart.value, 1));
+        target_assert_near(&loss, "value", result.value, apart.value, 1e-12 * fmax(apart.value, 1));
         assert_int_equal(result.terms, apart.terms);
         assert_int_equal(2 * result.positive_pairs, apart.positive_pairs);
         assert_int_equal(2 * result.negative_pairs, apart.negative_pairs);
-        const double slack = 1e-11 * fmax(largest(got, p->n * D), 1e-2);
+        const double slack = 1e-11 * fmax(target_largest(got, p->n * D), 1e-2);
         for (size_t e = 0; e < p->n * D; e++) {
-            assert_near(&loss, "a derivative", got[e], query[e] + reference[e], slack);
+            target_assert_near(&loss, "a derivative", got[e], query[e] + reference[e], slack);
         }
         free(p);
     }
@@ -359,7 +347,8 @@ static void a_weight_is_a_number_of_copies(void **state) {
         const double of_copies = run(context, &loss, twice, NF_FLOAT64, got).value;
         /* Every positive of each copy of an anchor takes one negative, of weight 4 or not. */
         const double factor = loss.triplets == NF_TRIPLETS_SEMI_HARD ? 2 : 1;
-        assert_near(&loss, "value", of_weights, factor * of_copies, 1e-11 * fmax(of_copies, 1));
+        target_assert_near(&loss, "value", of_weights, factor * of_copies,
+                           1e-11 * fmax(of_copies, 1));
         free(p);
         free(twice);
     }

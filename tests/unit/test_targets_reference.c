@@ -222,20 +222,6 @@ static nf_loss_result run(nf_context *context, const nf_loss *loss, const proble
     return result;
 }
 
-static void assert_near(const nf_loss *loss, const char *what, double got, double want,
-                        double tolerance) {
-    if (fabs(got - want) <= tolerance) return;
-    fail_msg("kind %s, triplets %d, reduction %s: %s is %.17g, not %.17g",
-             nf_loss_kind_name(loss->kind), (int)loss->triplets, nf_reduction_name(loss->reduction),
-             what, got, want);
-}
-
-static double largest(const double *values, size_t count) {
-    double most = 0;
-    for (size_t k = 0; k < count; k++) most = fmax(most, fabs(values[k]));
-    return most;
-}
-
 /* ---- plain loops ------------------------------------------------------------------------------- */
 
 static void compare(nf_context *context, const nf_loss *loss, problem *p, bool differences) {
@@ -262,15 +248,15 @@ static void compare(nf_context *context, const nf_loss *loss, problem *p, bool d
         const double unit = type == NF_FLOAT64 ? 1e-13 : near ? 1e-3 : 1e-5;
         const nf_loss_result result =
             run(context, loss, p, (nf_type)type, is_separable(loss) ? NULL : &extras, got);
-        assert_near(loss, "value", result.value, value, unit * fmax(fabs(value), 1));
+        target_assert_near(loss, "value", result.value, value, unit * fmax(fabs(value), 1));
         for (size_t i = 0; !is_separable(loss) && !near && i < p->n; i++) {
-            assert_near(loss, "a term", terms[i], p->terms[i],
-                        (type == NF_FLOAT64 ? 1e-12 : 2e-4) * fmax(fabs(p->terms[i]), 1));
+            target_assert_near(loss, "a term", terms[i], p->terms[i],
+                               (type == NF_FLOAT64 ? 1e-12 : 2e-4) * fmax(fabs(p->terms[i]), 1));
         }
         const double slack =
-            (type == NF_FLOAT32 ? 2e-5 : 2e-9) * fmax(largest(want, p->all * D), 0.1);
+            (type == NF_FLOAT32 ? 2e-5 : 2e-9) * fmax(target_largest(want, p->all * D), 0.1);
         for (size_t k = 0; differences && k < p->all * D; k++) {
-            assert_near(loss, "a derivative", got[k], want[k], slack);
+            target_assert_near(loss, "a derivative", got[k], want[k], slack);
         }
     }
 }
@@ -375,13 +361,13 @@ static void terms_of_a_batch(void **state) {
             assert_ok(context,
                       nf_loss_targets_anchors(context, &loss, nf_matrix_f64(p->x, N, D), &targets,
                                               &extras, &result, nf_matrix_out_f64(got, N, D)));
-            assert_near(&loss, "value", result.value, value, 1e-12 * fmax(fabs(value), 1));
+            target_assert_near(&loss, "value", result.value, value, 1e-12 * fmax(fabs(value), 1));
             for (size_t i = 0; i < N; i++) {
-                assert_near(&loss, "a term", terms[i], p->terms[i], 1e-12 * fmax(value, 10));
+                target_assert_near(&loss, "a term", terms[i], p->terms[i], 1e-12 * fmax(value, 10));
             }
             for (size_t e = 0; e < N * D; e++) {
-                assert_near(&loss, "a derivative", got[e], want[e],
-                            2e-9 * fmax(largest(want, N * D), 0.1));
+                target_assert_near(&loss, "a derivative", got[e], want[e],
+                                   2e-9 * fmax(target_largest(want, N * D), 0.1));
             }
             drop(p);
         }
@@ -435,14 +421,16 @@ static void plain_labels_are_the_reference_form(void **state) {
                                         : nf_loss_reference(context, &loss, &p->rows[1], &form,
                                                             query, reference));
             result = run(context, &loss, p, NF_FLOAT64, anchored ? &own : NULL, got);
-            assert_near(&loss, "value", result.value, form.value, 1e-12 * fmax(form.value, 1));
+            target_assert_near(&loss, "value", result.value, form.value,
+                               1e-12 * fmax(form.value, 1));
             assert_same_counts(&result, &form);
-            const double slack = 1e-11 * fmax(largest(want, p->all * D), 1e-2);
+            const double slack = 1e-11 * fmax(target_largest(want, p->all * D), 1e-2);
             for (size_t e = 0; e < p->all * D; e++) {
-                assert_near(&loss, "a derivative", got[e], want[e], slack);
+                target_assert_near(&loss, "a derivative", got[e], want[e], slack);
             }
             for (size_t i = 0; anchored && i < p->n; i++) {
-                assert_near(&loss, "a term", terms[i], plain[i], 1e-11 * fmax(form.value, 1));
+                target_assert_near(&loss, "a term", terms[i], plain[i],
+                                   1e-11 * fmax(form.value, 1));
             }
             drop(p);
         }
