@@ -101,7 +101,7 @@ static bool anchored(const job *work) {
     return !listed(work) && !nf_loss_takes(work->loss.kind, "pairs");
 }
 
-/* Terms are kept of pairs that are listed, or of rows. */
+/* The loss must fit the form. Terms are kept of pairs that are listed, or of rows. */
 static int check_terms(cli *app, const job *work) {
     const bool none = work->loss.reduction == NF_REDUCE_NONE;
     if (listed(work) && !nf_loss_takes(work->loss.kind, "pairs")) {
@@ -111,6 +111,11 @@ static int check_terms(cli *app, const job *work) {
                         cli_loss_name(app));
     }
     if (listed(work)) return CLI_OK;
+    if (work->form == FORM_REFERENCE && work->loss.kind == NF_KIND_N_PAIRS) {
+        return cli_fail(app, CLI_USAGE,
+                        "--loss %s takes its pairs from one set of rows: leave --reference out",
+                        cli_loss_name(app));
+    }
     if (anchored(work)) {
         if (none || !cli_given(app, OPT_UPSTREAM)) return CLI_OK;
         return cli_fail(app, CLI_USAGE,

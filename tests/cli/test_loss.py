@@ -253,6 +253,8 @@ def test_dot_needs_a_margin(cli, data):
     ["x.npy", "--labels", "y.npy", "--normalize", "--no-normalize"],
     ["x.npy", "--labels", "y.npy", "--margin", "1", "--neg-margin", "1"],
     ["x.npy", "--labels", "y.npy", "--grad", "g.csv"],
+    ["x.npy", "--labels", "y.npy", "--loss", "n-pairs", "--reference", "x.npy",
+     "--reference-labels", "y.npy"],
 ])
 def test_contradictions_are_refused(cli, data, arguments):
     cli.fails(USAGE, "loss", *arguments)
